@@ -1,0 +1,36 @@
+"""Fixtures and the settings of every test: 8 CPU devices, strict ranks."""
+
+import os
+import pathlib
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ['XLA_FLAGS'] = (
+    os.environ.get('XLA_FLAGS', '')
+    + ' --xla_force_host_platform_device_count=8'
+    + ' --xla_backend_optimization_level=0'
+)
+os.environ.setdefault('MPLBACKEND', 'agg')
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+def _folder(variable: str) -> pathlib.Path:
+  value = os.environ.get(variable)
+  if not value or not pathlib.Path(value).is_dir():
+    pytest.skip(f'{variable} does not name a folder')
+  return pathlib.Path(value)
+
+
+@pytest.fixture(scope='session')
+def golden_dir() -> pathlib.Path:
+  """Folder of reference numbers from independent code."""
+  return _folder('DIFFAX_GOLDEN')
+
+
+@pytest.fixture(scope='session')
+def data_dir() -> pathlib.Path:
+  """Folder of real data sets."""
+  return _folder('DIFFAX_DATA')
