@@ -1,0 +1,1 @@
+"""Bodies: skeletons, kinematics and what can be read off a moving body."""
