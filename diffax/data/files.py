@@ -1,0 +1,191 @@
+"""Open motion files: plain or xz, text or npz; every fault a DataError.
+
+The readers share what is here: decompression, numbers, units and axes.
+"""
+
+import io
+import lzma
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffax.errors import DataError
+
+PathLike = str | pathlib.Path
+
+METRES = {
+    'm': 1.0,
+    'cm': 0.01,
+    'mm': 0.001,
+    'in': 0.0254,
+    'ft': 0.3048,
+    'acclaim': 0.0254 / 0.45,
+}
+"""Metres in one unit of length; `acclaim` is the 0.45 units per inch of CMU."""
+
+BODY_SPAN = (1.55, 3.35)
+"""Metres along the bones of a grown person, from hand to opposite foot."""
+
+
+def bare_suffix(path: PathLike) -> str:
+  """Return the suffix in lower case, seen through a final `.xz`."""
+  return pathlib.Path(bare_name(path)).suffix.lower()
+
+
+def bare_name(path: PathLike) -> str:
+  """Return the file name without a final `.xz`."""
+  name = pathlib.Path(path).name
+  return name[:-3] if name.lower().endswith('.xz') else name
+
+
+def read_bytes(path: PathLike) -> bytes:
+  """Read a file, decompressing `.xz`.
+
+  Args:
+    path: the file.
+
+  Returns:
+    Its bytes, never empty.
+
+  Raises:
+    DataError: the file is missing, unreadable, empty or a damaged archive.
+  """
+  try:
+    data = pathlib.Path(path).read_bytes()
+  except OSError as error:
+    raise DataError(
+        path, 'file', 'a readable file', error.strerror or str(error)
+    ) from error
+  if pathlib.Path(path).suffix.lower() == '.xz':
+    try:
+      data = lzma.decompress(data)
+    except (lzma.LZMAError, EOFError) as error:
+      raise DataError(
+          path, 'compression', 'a whole xz archive', str(error)
+      ) from error
+  if not data.strip():
+    raise DataError(path, 'file', 'a motion', 'an empty file')
+  return data
+
+
+def read_text(path: PathLike) -> str:
+  """Read a text file, decompressing `.xz`.
+
+  Raises:
+    DataError: as `read_bytes`, or the file is binary.
+  """
+  data = read_bytes(path)
+  if b'\0' in data:
+    raise DataError(
+        path, 'file', 'text', f'a zero byte at {data.index(0)} (binary data)'
+    )
+  return data.decode('utf-8-sig', errors='replace')
+
+
+def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
+  """Read every array of an npz file, refusing pickled objects.
+
+  Raises:
+    DataError: as `read_bytes`, or an array cannot be decoded.
+  """
+  data = read_bytes(path)
+  try:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+      return {key: arrays[key] for key in arrays.files}
+  except Exception as error:
+    # zipfile, zlib and NumPy each raise their own kinds on a damaged archive.
+    raise DataError(
+        path, 'npz archive', 'whole arrays without Python objects',
+        f'{type(error).__name__}: {error}',
+    ) from error
+
+
+def numbers(
+    path: PathLike, field: str, tokens: Sequence[str], count: int | None = None
+) -> np.ndarray:
+  """Convert words to finite numbers.
+
+  Args:
+    path: the file, for the message.
+    field: what the words stand for, for the message.
+    tokens: the words.
+    count: how many there must be; any number if None.
+
+  Returns:
+    The numbers `[count]`, float64.
+
+  Raises:
+    DataError: a wrong count, a word that is no number, NaN or infinity.
+  """
+  if count is not None and len(tokens) != count:
+    raise DataError(path, field, f'{count} numbers', f'{len(tokens)}')
+  try:
+    values = np.array(tokens, dtype=np.float64)
+  except ValueError:
+    bad = next(token for token in tokens if not is_number(token))
+    raise DataError(path, field, 'numbers', repr(bad[:40])) from None
+  if not np.isfinite(values).all():
+    bad = tokens[int(np.flatnonzero(~np.isfinite(values))[0])]
+    raise DataError(path, field, 'finite numbers', repr(bad[:40]))
+  return values
+
+
+def is_number(token: str) -> bool:
+  """Say whether a word is a number in the sense of `float`."""
+  try:
+    float(token)
+  except ValueError:
+    return False
+  return True
+
+
+def whole(path: PathLike, field: str, token: str) -> int:
+  """Convert a word to a whole number of at most nine digits.
+
+  Raises:
+    DataError: the word is not such a number.
+  """
+  if token.isascii() and token.isdigit() and len(token) <= 9:
+    return int(token)
+  raise DataError(path, field, 'a whole number', repr(token[:40]))
+
+
+def to_z_up(positions: np.ndarray, up: str) -> np.ndarray:
+  """Turn positions so that Z points up, by a proper rotation about X.
+
+  Args:
+    positions: `[..., 3]`.
+    up: the axis that points up, `'y'` or `'z'`.
+
+  Returns:
+    `(x, -z, y)` for `'y'`, the positions themselves for `'z'`.
+  """
+  if up == 'z':
+    return positions
+  x, y, z = np.moveaxis(positions, -1, 0)
+  return np.stack([x, -z, y], axis=-1)
+
+
+def to_y_up(positions: np.ndarray) -> np.ndarray:
+  """Turn Z-up positions so that Y points up; undoes `to_z_up`."""
+  x, y, z = np.moveaxis(positions, -1, 0)
+  return np.stack([x, z, -y], axis=-1)
+
+
+def guess_unit(size: float) -> str | None:
+  """Name the unit in which `size` is the reach of a grown person.
+
+  The candidates differ by more than people do, so at most one fits.
+
+  Args:
+    size: longest path through the bones, in an unknown unit.
+
+  Returns:
+    A key of `METRES`, or None.
+  """
+  low, high = BODY_SPAN
+  for unit in ('m', 'cm', 'in', 'mm', 'acclaim'):
+    if low <= size * METRES[unit] <= high:
+      return unit
+  return None
