@@ -331,7 +331,8 @@ def _read_motion(
   names = [(line[0], len(line) - 1) for line in head]
   _check_table(path, lines, words, starts, head, period)
   _check_count(path, words[::period], allow_cut)
-  columns, column = [], 1
+  columns: list[int] = []
+  column = 1
   for _, width in names:
     columns += range(column + 1, column + 1 + width)
     column += 1 + width

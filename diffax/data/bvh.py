@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from diffax.body import kinematics
 from diffax.data import files, fk
 from diffax.data.base import Recording, check_recording, reach
 from diffax.errors import DataError, UserError
@@ -131,8 +132,10 @@ def joints(
   Returns:
     Positions `[L, N, 3]` in the unit and the axes of the file.
   """
+  if not len(motion):
+    raise DataError(path, 'frames', 'at least 2', '0')
   offsets: list[np.ndarray] = []
-  rotations: list[Rotation | None] = []
+  turns: list[np.ndarray] = []
   column = 0
   for node in nodes:
     values = motion[:, column:column + len(node.channels)]
@@ -146,12 +149,12 @@ def joints(
         order += channel[0]
         angles.append(value)
     offsets.append(offset)
-    rotations.append(
-        Rotation.from_euler(order, np.stack(angles, -1), True)
-        if order else None)
-  if not len(motion):
-    raise DataError(path, 'frames', 'at least 2', '0')
-  return fk.forward([n.parent for n in nodes], offsets, rotations)
+    turns.append(
+        Rotation.from_euler(order, np.stack(angles, -1), True).as_matrix()
+        if order else np.tile(np.eye(3), (len(motion), 1, 1)))
+  return kinematics.forward(
+      np.stack(turns, 1), np.stack(offsets, 1), [n.parent for n in nodes],
+      offsets[0])[0]
 
 
 def frame_rate(path: files.PathLike, word: str) -> float:
@@ -205,9 +208,8 @@ def write(
   raw = files.to_y_up(positions) / files.METRES[unit]
   offsets = fk.rest_offsets(raw, parents)
   rotations = fk.fit(raw, parents, offsets)
-  made = fk.forward(parents, [raw[:, 0], *offsets[1:]], rotations)
-  order = _depth_first(parents)
-  angles = np.stack([_zxy(r) for r in rotations], axis=1)[:, order]
+  made, _ = kinematics.forward(rotations, offsets, parents, raw[:, 0])
+  angles = np.degrees(_zxy(rotations))[:, _depth_first(parents)]
   table = np.concatenate(
       [raw[:, 0], angles.reshape(len(raw), -1)], axis=1)
   lines = ['HIERARCHY', *_tree(joints, parents, offsets, 0, 0), 'MOTION',
@@ -246,17 +248,18 @@ def _check_write(
                     f' found {unit!r}.')
 
 
-def _zxy(rotation: Rotation) -> np.ndarray:
-  """Return Z, X, Y angles in degrees `[L, 3]` of R = Rz Rx Ry."""
-  matrix = rotation.as_matrix()
-  x = np.arcsin(np.clip(matrix[:, 2, 1], -1, 1))
-  z = np.arctan2(-matrix[:, 0, 1], matrix[:, 1, 1])
-  y = np.arctan2(-matrix[:, 2, 0], matrix[:, 2, 2])
+def _zxy(matrix: np.ndarray) -> np.ndarray:
+  """Return angles z, x, y `[..., 3]` of R = Rz Rx Ry `[..., 3, 3]`."""
+  # The arc tangent keeps all digits near x = +-90 degrees, the sine does not.
+  x = np.arctan2(
+      matrix[..., 2, 1], np.hypot(matrix[..., 0, 1], matrix[..., 1, 1]))
+  z = np.arctan2(-matrix[..., 0, 1], matrix[..., 1, 1])
+  y = np.arctan2(-matrix[..., 2, 0], matrix[..., 2, 2])
   # At x = +-90 degrees only z +- y is fixed: put the whole turn into z.
-  locked = np.abs(matrix[:, 2, 1]) > 1 - 1e-12
-  flat = np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0])
-  return np.degrees(np.stack(
-      [np.where(locked, flat, z), x, np.where(locked, 0.0, y)], axis=-1))
+  locked = np.abs(matrix[..., 2, 1]) > 1 - 1e-12
+  flat = np.arctan2(matrix[..., 1, 0], matrix[..., 0, 0])
+  return np.stack(
+      [np.where(locked, flat, z), x, np.where(locked, 0.0, y)], axis=-1)
 
 
 def _depth_first(parents: Sequence[int], joint: int = 0) -> list[int]:

@@ -1,10 +1,8 @@
-"""Forward kinematics of recorded joint angles, and the way back (NumPy).
+"""Joint angles from joint positions: the way back of forward kinematics.
 
-    G_j = G_parent(j) R_j,    p_j = p_parent(j) + G_parent(j) o_j
-
-with local rotations R_j and offsets o_j. `fit` inverts it from positions
-alone, one joint at a time from the root: with bone vectors b_c of the children
-c at rest and v_c in the frame,
+With G_j = G_parent(j) R_j and p_j = p_parent(j) + G_parent(j) o_j, `fit` finds
+local rotations R_j from positions alone, one joint at a time from the root:
+with bone vectors b_c of the children c at rest and v_c in the frame,
 
     G_j = argmax_G sum_c v_c^T G b_c
 
@@ -20,39 +18,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-
-
-def forward(
-    parents: Sequence[int],
-    offsets: Sequence[np.ndarray],
-    rotations: Sequence[Rotation | None],
-) -> np.ndarray:
-  """Compute joint positions.
-
-  Args:
-    parents: parent of each joint, -1 for the root; parents come first.
-    offsets: of each joint from its parent, `[3]` or `[L, 3]`; the root's is
-      its position.
-    rotations: local rotation of each joint, of L frames or one; None is none.
-
-  Returns:
-    Global positions `[L, N, 3]` in the unit of the offsets.
-  """
-  turned: list[Rotation | None] = []
-  places: list[np.ndarray] = []
-  for parent, offset, rotation in zip(parents, offsets, rotations):
-    if parent < 0:
-      places.append(np.asarray(offset))
-      turned.append(rotation)
-      continue
-    frame = turned[parent]
-    moved = np.asarray(offset) if frame is None else frame.apply(offset)
-    places.append(places[parent] + moved)
-    if rotation is None:
-      turned.append(frame)
-    else:
-      turned.append(rotation if frame is None else frame * rotation)
-  return np.stack(np.broadcast_arrays(*places), axis=-2)
 
 
 def rest_offsets(
@@ -80,7 +45,7 @@ def rest_offsets(
 
 def fit(
     positions: np.ndarray, parents: Sequence[int], offsets: np.ndarray
-) -> list[Rotation]:
+) -> np.ndarray:
   """Find local rotations whose forward kinematics follow the positions.
 
   Exact for rigid bones; otherwise each joint is the best for its own children.
@@ -92,7 +57,7 @@ def fit(
     offsets: rest offsets `[N, 3]`.
 
   Returns:
-    One local rotation of L frames per joint; no turn for leaves.
+    Local rotations `[L, N, 3, 3]`; leaves turn with their parents.
   """
   count = len(positions)
   turned: list[Rotation] = []
@@ -106,7 +71,7 @@ def fit(
     bones = positions[:, children] - positions[:, joint, None]
     turned.append(_turn(frame, offsets[children], bones))
     local.append(frame.inv() * turned[-1])
-  return local
+  return np.stack([rotation.as_matrix() for rotation in local], axis=1)
 
 
 def _turn(frame: Rotation, rest: np.ndarray, bones: np.ndarray) -> Rotation:

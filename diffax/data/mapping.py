@@ -145,7 +145,7 @@ def find(
   """
   own = _user_rules(joints, skeleton, joint_map or {}, file)
   names = {_plain(name): name for name in reversed(joints)}
-  tables = {skeleton.name: tuple(skeleton.joints)}
+  tables: dict[str, tuple[Rule, ...]] = {skeleton.name: skeleton.joints}
   if skeleton.name == AMASS21.name:
     tables = {**RIGS, **tables}
   best: tuple[int, str, list[str]] | None = None

@@ -1,0 +1,68 @@
+"""Prepare a data set: `python -m diffax.data prepare cmu --skip_bad`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from diffax.data import prepare, store
+from diffax.errors import UserError
+
+OPTIONS: dict[str, tuple[type, str]] = {
+    'max_speed': (float, 'm/s that mark a glitch to cut at; 0 cuts nothing'),
+    'body_model': (str, 'amass: folder or file of the SMPL-H model'),
+    'skeleton': (str, 'bvh: amass21 or own'),
+    'joint_map': (str, 'bvh: JSON file, joint of ours -> joint of the file'),
+    'split': (str, 'bvh: hash or folder'),
+    'unit': (str, 'bvh: m, cm, mm, in, ft or acclaim'),
+    'up': (str, 'bvh: y or z'),
+    'skip_first': (int, 'bvh: frames to leave out at the start'),
+    'seed': (int, 'synthetic: seed'),
+    'persons': (int, 'synthetic: number of persons'),
+    'seconds': (float, 'synthetic: length of a clip'),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+  """Return the parser of the command line."""
+  main_parser = argparse.ArgumentParser('python -m diffax.data')
+  commands = main_parser.add_subparsers(dest='command', required=True)
+  command = commands.add_parser(
+      'prepare', help='read a data set once and store its clips')
+  command.add_argument('name', choices=sorted(prepare.PREPARERS))
+  command.add_argument('--root', help='data; default $DIFFAX_DATA, else data')
+  command.add_argument(
+      '--out', help='store; default $DIFFAX_STORE, else ~/.cache/diffax')
+  command.add_argument('--fps', type=float, default=60.0)
+  command.add_argument(
+      '--skip_bad', action='store_true',
+      help='carry on after a bad file and list it')
+  for name, (kind, text) in OPTIONS.items():
+    command.add_argument(f'--{name}', type=kind, help=text)
+  return main_parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Run a command.
+
+  Args:
+    argv: words of the command line; those of the process if None.
+
+  Returns:
+    0, or 2 after a mistake of the user's, told in one message.
+  """
+  args = parser().parse_args(argv)
+  try:
+    manifest = prepare.prepare(
+        args.name, args.root, args.out, fps=args.fps, skip_bad=args.skip_bad,
+        **{name: getattr(args, name) for name in OPTIONS})
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
+  store.print_manifest(manifest)
+  for line in manifest.get('cuts', ()):
+    print(line)
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())
