@@ -210,10 +210,10 @@ class Denoiser(nn.Module):
     chex.assert_shape(condition, (None, len(self.types), self.latent))
     chex.assert_shape(t, condition.shape[:1])
     batch = xt.shape[:-2]
-    time = TimeEmbedding(
+    embed = TimeEmbedding(
         self.width, 4 * self.width, dtype=self.dtype, name='time'
     )
-    time = jnp.tanh(time(t))
+    time = jnp.tanh(embed(t))
     x = jnp.concatenate(
         [_nodes_first(condition, batch), _nodes_first(xt)], axis=-1
     )
