@@ -8,14 +8,6 @@ times [L] in seconds since the action began; those it leaves out stay as in
 Angles are in degrees. Flexion is positive where people bend: thighs, arms,
 elbows and trunk forwards, knees backwards, toes up. `turn` is in degrees per
 second to the left, `lift` in metres, `flight` is 1 without ground contact.
-
-Gait follows the textbook course of the joint angles over a stride, which
-begins as the left foot lands: a cosine at the hip, bumps
-`exp(k (cos(phase - c) - 1))` at knee and ankle.
-
-References:
-  D. A. Winter, "Biomechanics and Motor Control of Human Movement", 4th ed.,
-  2009 (course of the joint angles in walking and running).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +15,8 @@ import dataclasses
 
 import numpy as np
 from scipy import interpolate
+
+from diffax.data import gait
 
 GRAVITY = 9.81
 
@@ -112,34 +106,29 @@ def idle(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
 
 def walk(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
   """Walk, straight or in a curve."""
-  rate = rng.uniform(0.72, 1.08) * style.tempo
-  stride = rng.uniform(18, 24) * style.reach * np.sqrt(rate / 0.9)
+  speed = rng.uniform(0.65, 1.6) * style.reach
+  way = gait.walking(speed, (0.6 + 0.31 * speed) * style.tempo)
   start, curve = _heading(rng, 35)
-  arms = 17 * style.swing * rng.uniform(0.8, 1.2)
+  arms = 13 * style.swing * (0.4 + 0.6 * speed)
 
   def pose(t: np.ndarray) -> Pose:
-    left = 2 * np.pi * rate * t + start
-    cosine = np.cos(left)
+    phase = way.rate * t + start
+    cosine, sine = np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)
     motion = {
         'turn': np.full_like(t, curve),
         'pelvis_yaw': -5 * cosine,
-        'pelvis_roll': 3 * np.sin(left),
-        'lean': -3 * np.sin(left),
-        'pelvis_pitch': 2 + np.cos(2 * left),
+        'pelvis_roll': 3 * sine,
+        'lean': -3 * sine,
         'twist': 10 * cosine,
         'look': -4 * cosine,
     }
-    for side, phase in (('l', left), ('r', left + np.pi)):
-      c = np.cos(phase)
+    legs, _ = _legs(way, phase)
+    motion |= legs
+    for side, sign in (('l', 1), ('r', -1)):
       motion |= {
-          f'{side}_hip': 9 + stride * c,
-          f'{side}_knee': 5 + 13 * _bump(phase, 0.13, 8)
-                          + 55 * _bump(phase, 0.72, 5),
-          f'{side}_ankle': 2 + 6 * _bump(phase, 0.42, 4)
-                           - 20 * _bump(phase, 0.63, 10),
-          f'{side}_spread': 1 - 2 * np.sin(phase),
-          f'{side}_arm': 2 - arms * c,
-          f'{side}_elbow': 20 - 9 * style.swing * c,
+          f'{side}_spread': 1 - 2 * sign * sine,
+          f'{side}_arm': 2 - sign * arms * cosine,
+          f'{side}_elbow': 20 - 8 * sign * style.swing * cosine,
       }
     return motion
 
@@ -148,37 +137,36 @@ def walk(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
 
 def run(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
   """Run, straight or in a curve, with a flight in every step."""
-  rate = rng.uniform(1.2, 1.45) * style.tempo
-  reach = rng.uniform(0.8, 1.1) * style.reach
+  speed = rng.uniform(1.9, 3.4) * style.reach
+  way = gait.running(
+      speed, (1.22 + 0.08 * speed) * style.tempo,
+      (0.45 + 0.17 * speed) * style.bounce
+  )
   start, curve = _heading(rng, 40)
-  arms, hop = 28 * style.swing, 0.045 * style.bounce
+  arms = 28 * style.swing
 
   def pose(t: np.ndarray) -> Pose:
-    left = 2 * np.pi * rate * t + start
-    cosine, flight = np.cos(left), _bump(2 * left, 2 * 0.44, 2.5)
+    phase = way.rate * t + start
+    cosine, sine = np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)
+    legs, clear = _legs(way, phase)
     motion = {
         'turn': np.full_like(t, curve),
         'pelvis_yaw': -7 * cosine,
-        'pelvis_roll': 3 * np.sin(left),
-        'lean': -3 * np.sin(left),
-        'pelvis_pitch': np.full_like(t, 6.0),
-        'bend': np.full_like(t, 8.0),
-        'nod': np.full_like(t, -6.0),
+        'pelvis_roll': 2.5 * sine,
+        'lean': -2.5 * sine,
+        'bend': np.full_like(t, 11.0),
+        'nod': np.full_like(t, -4.0),
         'twist': 15 * cosine,
         'look': -7 * cosine,
-        'lift': hop * flight,
-        'flight': flight,
+        'lift': clear,
+        'flight': clear / (clear + 0.005),
     }
-    for side, phase in (('l', left), ('r', left + np.pi)):
+    motion |= legs
+    for side, sign in (('l', 1), ('r', -1)):
       motion |= {
-          f'{side}_hip': 21 + 34 * reach * np.cos(phase - 2 * np.pi * 0.86),
-          f'{side}_knee': 14 + 26 * _bump(phase, 0.15, 5)
-                          + 82 * reach * _bump(phase, 0.66, 3.5),
-          f'{side}_ankle': 4 + 20 * _bump(phase, 0.18, 5)
-                           - 28 * _bump(phase, 0.4, 10),
-          f'{side}_spread': 1 - 1.5 * np.sin(phase),
-          f'{side}_arm': -6 - arms * np.cos(phase),
-          f'{side}_elbow': 84 - 14 * np.cos(phase),
+          f'{side}_spread': 1 - 1.5 * sign * sine,
+          f'{side}_arm': -6 - sign * arms * cosine,
+          f'{side}_elbow': 84 - 14 * sign * cosine,
           f'{side}_raise': np.full_like(t, 13.0),
           f'{side}_arm_turn': np.full_like(t, 30.0),
       }
@@ -288,7 +276,7 @@ def kick(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
   hip, knee = (
       ((3, 68 * high, 84 * high, 62 * high, 3), (6, 100, 10, 82, 6))
       if chambered else
-      ((3, -28, 38 * high, 62 * high, 3), (6, 74, 14, 22, 6))
+      ((3, -30, 38 * high, 62 * high, 3), (6, 62, 14, 22, 6))
   )
   sign = 1 if side == 'l' else -1
 
@@ -370,6 +358,16 @@ def _crouch(down: np.ndarray) -> Pose:
   return motion
 
 
+def _legs(way: gait.Gait, phase: np.ndarray) -> tuple[Pose, np.ndarray]:
+  # The angles of both, half a stride apart, and the lower foot's height.
+  motion, clear = {}, []
+  for side, shift in (('l', 0.0), ('r', 0.5)):
+    angles = gait.leg(way, phase + shift)
+    clear.append(angles.pop('clear'))
+    motion |= {f'{side}_{key}': value for key, value in angles.items()}
+  return motion, np.minimum(*clear)
+
+
 def _bump(phase: np.ndarray, centre: float, sharp: float) -> np.ndarray:
   # 1 at `centre` (in cycles), falling smoothly around it; periodic.
   return np.exp(sharp * (np.cos(phase - 2 * np.pi * centre) - 1))
@@ -390,4 +388,4 @@ def _side(rng: np.random.Generator, style: Style) -> str:
 def _heading(rng: np.random.Generator, most: float) -> tuple[float, float]:
   # Where in the stride it begins; degrees per second, half the time straight.
   curve = rng.uniform(-most, most) if rng.random() < 0.5 else 0.0
-  return rng.uniform(0, 2 * np.pi), curve
+  return rng.uniform(0, 1), curve

@@ -219,7 +219,7 @@ def _root(
   loaded = (1 - np.clip(pose['flight'], 0, 1))[:, None] + 1e-3
   carried = _blur(speed * loaded, 0.12 * fps) / _blur(loaded, 0.12 * fps)
   speed = loaded * speed + (1 - loaded) * carried
-  path = np.cumsum(_blur(speed, 0.04 * fps), axis=0) / fps
+  path = np.cumsum(_blur(speed, 0.08 * fps), axis=0) / fps
   return np.concatenate(
       [path - path.mean(0), (pose['lift'] - ground)[:, None]], axis=1
   )
