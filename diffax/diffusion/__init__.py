@@ -1,0 +1,1 @@
+"""Diffusion kernels: pure functions of arrays, no modules, config or I/O."""
