@@ -97,8 +97,8 @@ def idle(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
         'r_spread': 3 + shift * wave,
         'bend': 2 + np.sin(1.6 * t + phase),
         'look': gaze * _keys(t, (0, 0.5, 1.3, 2.2), (0, 1, 1, 0)),
-        **{f'{side}_{key}': x for side in SIDES for key, x in arms.items()
-           if akimbo},
+        **{f'{side}_{key}': np.full_like(t, x) for side in SIDES
+           for key, x in arms.items() if akimbo},
     }
 
   return pose, seconds
@@ -320,7 +320,7 @@ def wave(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
 
   def pose(t: np.ndarray) -> Pose:
     motion = {key: np.full_like(t, x) for key, x in STANDING.items()}
-    motion |= {key: value + 0 * t for key, value in below(t).items()}
+    motion |= below(t)
     up = _keys(t, (0, 0.45), (0, 1))
     swing = np.sin(2 * np.pi * rate * t)
     target = {
@@ -360,7 +360,8 @@ def _crouch(down: np.ndarray) -> Pose:
 
 def _legs(way: gait.Gait, phase: np.ndarray) -> tuple[Pose, np.ndarray]:
   # The angles of both, half a stride apart, and the lower foot's height.
-  motion, clear = {}, []
+  motion: Pose = {}
+  clear = []
   for side, shift in (('l', 0.0), ('r', 0.5)):
     angles = gait.leg(way, phase + shift)
     clear.append(angles.pop('clear'))

@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffax.body import skeletons
+from diffax.data import files
 from diffax.errors import DataError
 from diffax.typing import Batch
 
-# Longest path through the bones of an adult (hand to opposite foot), metres.
-REACH = 2.1
+# Longest path through the bones, metres: a small child's to a giant's.
 PLAUSIBLE = (0.5, 4.0)
 UNITS = {
-    'millimetres': 1000.0,
-    'centimetres': 100.0,
-    'inches': 1 / 0.0254,
-    'feet': 1 / 0.3048,
-    'CMU ASF units (0.45 per inch)': 0.45 / 0.0254,
+    'm': 'metres',
+    'cm': 'centimetres',
+    'mm': 'millimetres',
+    'in': 'inches',
+    'acclaim': 'ASF units of 0.45 per inch',
 }
 SHORTEST_BONE = 1e-4
 
@@ -106,16 +106,6 @@ def reach(positions: np.ndarray, parents: Sequence[int]) -> float:
   return float(best)
 
 
-def guess_unit(length: float) -> str:
-  """Name the unit in which a body's reach is `length`, or return ''."""
-  errors = {
-      unit: abs(np.log(length / (scale * REACH)))
-      for unit, scale in UNITS.items()
-  }
-  unit = min(errors, key=lambda key: errors[key])
-  return unit if errors[unit] < np.log(1.7) else ''
-
-
 def check_motion(
     positions: np.ndarray,
     joints: Sequence[str],
@@ -187,21 +177,6 @@ def check_recording(recording: Recording, min_frames: int = 2) -> None:
   )
 
 
-def check_joints(
-    found: Sequence[str], needed: Sequence[str], file: str
-) -> None:
-  """Raise a DataError that lists the joints which are missing or doubled."""
-  missing = [joint for joint in needed if joint not in found]
-  if missing:
-    raise DataError(
-        file, 'joints', f'the joints {_some(needed)}',
-        f'no {_some(missing)} among {_some(found)}'
-    )
-  doubled = sorted({joint for joint in found if list(found).count(joint) > 1})
-  if doubled:
-    raise DataError(file, 'joints', 'each joint once', f'twice {doubled}')
-
-
 def check_times(times: np.ndarray, file: str, field: str = 'time') -> float:
   """Return the rate of a column of timestamps.
 
@@ -257,7 +232,7 @@ def _check_unit(
   low, high = PLAUSIBLE
   if length == 0 or low <= length <= high:
     return
-  unit = guess_unit(length)
+  unit = UNITS.get(files.guess_unit(length) or '')
   raise DataError(
       file, 'unit', f'metres: a longest path through the bones of {low:g} to '
       f'{high:g} m', f'{length:.4g}',

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 import dataclasses
-import os
 import pathlib
 import sys
 from typing import Any
@@ -213,12 +212,12 @@ def _find(
   if store:
     folder = pathlib.Path(store).expanduser()
   else:
-    folder = store_lib.default_folder(name, fps, options)
+    own = root if name == 'bvh' else None
+    folder = store_lib.default_folder(name, fps, options, own)
   if not (folder / store_lib.MANIFEST).is_file():
     # Readers are heavy, and a prepared store does not need them.
     from diffax.data import prepare
-    root = root or os.environ.get('DIFFAX_DATA')
-    prepare.prepare(name, root, folder, fps=fps, **(options or {}))
+    prepare.prepare(name, root or None, folder, fps=fps, **(options or {}))
   return folder
 
 
@@ -229,7 +228,7 @@ def _split(
   classes = list(manifest['labels'])
   clips = [
       transforms.root_centre(
-          positions[row['offset'] : row['offset'] + row['frames'] : step]
+          positions[row['offset']:row['offset'] + row['frames']:step]
       )
       for row in rows
   ]
@@ -271,7 +270,7 @@ def _segments(
 
 def _cut(poses: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
   # A slice per window copies whole rows; an index array of frames is slower.
-  return np.stack([poses[start : start + length] for start in starts])
+  return np.stack([poses[start:start + length] for start in starts])
 
 
 def _mirror(

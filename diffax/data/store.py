@@ -33,7 +33,10 @@ SPLITS = ('train', 'val', 'test')
 
 
 def default_folder(
-    name: str, fps: float, options: Mapping[str, Any] | None = None
+    name: str,
+    fps: float,
+    options: Mapping[str, Any] | None = None,
+    root: str | os.PathLike[str] | None = None,
 ) -> pathlib.Path:
   """Return where a prepared data set lies unless the user says otherwise.
 
@@ -42,14 +45,19 @@ def default_folder(
     fps: frames per second it was prepared for.
     options: how it was prepared, if not by the defaults; each choice has a
       folder of its own.
+    root: of the raw files, if these are the user's own and not a data set that
+      is the same everywhere; each has a folder of its own.
 
   Returns:
     `$DIFFAX_STORE/name-fps`, by default below `~/.cache/diffax`.
   """
   home = os.environ.get('DIFFAX_STORE') or '~/.cache/diffax'
   leaf = f'{name}-{fps:g}'
-  if options:
-    text = json.dumps(dict(options), sort_keys=True, default=str)
+  marks = dict(options or {})
+  if root is not None:
+    marks['root'] = str(pathlib.Path(root).expanduser().resolve())
+  if marks:
+    text = json.dumps(marks, sort_keys=True, default=str)
     leaf += '-' + hashlib.sha256(text.encode()).hexdigest()[:8]
   return pathlib.Path(home).expanduser() / leaf
 
@@ -136,7 +144,7 @@ def read(
   clips = [
       base.Clip(
           name=row['name'],
-          positions=positions[row['offset'] : row['offset'] + row['frames']],
+          positions=positions[row['offset']:row['offset'] + row['frames']],
           fps=manifest['fps'],
           subject=row['subject'],
           label=row['label'],

@@ -157,10 +157,10 @@ def embody(
   Returns:
     [L, 22, 3] in metres, Z up, the ground at z = 0, centred on the path.
   """
-  heading = heading + np.deg2rad(np.cumsum(pose['turn'])) / fps
+  facing = heading + np.deg2rad(np.cumsum(pose['turn'])) / fps
   turns = rotations(pose)
-  turns[:, 0] = kinematics.rotation('z', heading) @ _Z_UP @ turns[:, 0]
-  still = np.zeros((len(heading), 3))
+  turns[:, 0] = kinematics.rotation('z', facing) @ _Z_UP @ turns[:, 0]
+  still = np.zeros((len(facing), 3))
   relative, _ = kinematics.forward(
       turns, offsets, skeletons.AMASS21.parents, still
   )

@@ -14,6 +14,7 @@ import functools
 
 import numpy as np
 
+from diffax.body import skeletons
 from diffax.errors import UserError
 
 
@@ -184,9 +185,13 @@ def mirror_joints(names: Sequence[str]) -> np.ndarray:
   Returns:
     [J] indices: the joint that takes each one's place in a mirror.
   """
-  index = {name: i for i, name in enumerate(names)}
-  return np.array([index.get(_other_side(name), i)
-                   for i, name in enumerate(names)])
+  types = np.array(skeletons.mirrored_types(names))
+  mirror = np.arange(len(names))
+  for kind in set(types.tolist()):
+    pair = np.flatnonzero(types == kind)
+    if len(pair) == 2:
+      mirror[pair] = pair[::-1]
+  return mirror
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,17 +297,3 @@ def _ranges(
       np.cumsum(counts) - counts, counts
   )
   return (begins[clip] + stride * within).astype(np.int64), clip
-
-
-def _other_side(name: str) -> str:
-  for left, right in (('left', 'right'), ('Left', 'Right')):
-    if left in name:
-      return name.replace(left, right)
-    if right in name:
-      return name.replace(right, left)
-  swap = {'L': 'R', 'R': 'L', 'l': 'r', 'r': 'l'}
-  if len(name) > 1 and name[0] in 'LR' and name[1].isupper():
-    return swap[name[0]] + name[1:]
-  if len(name) > 2 and name[-2] in '_.' and name[-1] in swap:
-    return name[:-1] + swap[name[-1]]
-  return name
