@@ -9,8 +9,9 @@ length say nothing and are left out.
 
 The format names neither its unit nor its vertical axis. The unit is the one
 that makes the skeleton a grown person's (see `files.guess_unit`), unless the
-caller states it. The vertical axis is Y, the format's custom, unless Z is
-where the body is tallest over the clip.
+caller states it. The vertical axis is Y, the format's custom, unless along Z
+the body is half as tall again, averaged over the clip. A body that lies
+along Z all the time is taken for a standing one: state `up` for such clips.
 """
 
 import dataclasses
@@ -214,7 +215,7 @@ def write(
       [raw[:, 0], angles.reshape(len(raw), -1)], axis=1)
   lines = ['HIERARCHY', *_tree(joints, parents, offsets, 0, 0), 'MOTION',
            f'Frames: {len(raw)}', f'Frame Time: {1 / fps:.10f}']
-  lines += [' '.join(f'{v:.6f}' for v in row) for row in table]
+  lines += [' '.join(f'{v:.9g}' for v in row) for row in table]
   data = ('\n'.join(lines) + '\n').encode()
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -284,7 +285,7 @@ def _tree(
   lines = [
       f'{pad}{"JOINT" if depth else "ROOT"} {"_".join(joints[joint].split())}',
       f'{pad}{{',
-      f'{pad}  OFFSET {offset[0]:.6f} {offset[1]:.6f} {offset[2]:.6f}',
+      f'{pad}  OFFSET {" ".join(f"{v:.9g}" for v in offset)}',
       f'{pad}  CHANNELS {6 if place else 3} {place}'
       'Zrotation Xrotation Yrotation',
   ]
@@ -411,7 +412,8 @@ def _without_floor(
 def _vertical(positions: np.ndarray) -> str:
   """Guess the vertical axis: Y, unless the body is far taller along Z."""
   extent = np.ptp(positions, axis=1).mean(axis=0)
-  return 'z' if extent[2] > 1.5 * max(extent[0], extent[1]) else 'y'
+  # Arms spread along Z make a standing body about as wide as it is tall.
+  return 'z' if extent[2] > 1.5 * extent[1] else 'y'
 
 
 def _unit(

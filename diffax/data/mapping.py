@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import rich
 from rich import table as rich_table
+from rich import text as rich_text
 
 from diffax.body.skeletons import AMASS21, Skeleton, from_tree
 from diffax.data import base, files
@@ -258,7 +259,9 @@ def own_skeleton(
 
 def table(plan: Plan, title: object = '') -> rich_table.Table:
   """Return a plan as a table to print."""
-  result = rich_table.Table(title=f'{title}: joints of {plan.rig}'.strip(': '))
+  text = f'{title}: joints of {plan.rig}'.strip(': ')
+  # A Text, because a path may hold brackets, which mark up strings.
+  result = rich_table.Table(title=rich_text.Text(text))
   result.add_column('joint')
   result.add_column('from the file')
   for target, rule in plan.rules.items():
