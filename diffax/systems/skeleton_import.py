@@ -207,10 +207,10 @@ def _denoiser_names(depth: int, prefix: str) -> Names:
   skip = ('params', 'final_block', 'skip')
   names |= _typed(skip, f'{prefix}final_res_block.res_linear', bias=False)
   for i in range(2 * depth - 1):
-    path, theirs = ('params', f'attention_{i}'), f'{prefix}layers.{i}.1.fn'
-    names |= _typed((*path, 'qkv'), f'{theirs}.fn.to_qkv', bias=False)
-    names |= _typed((*path, 'out'), f'{theirs}.fn.to_out', bias=False)
-    names[(*path, 'norm', 'scale')] = f'{theirs}.norm.g'
+    unit, theirs = ('params', f'attention_{i}'), f'{prefix}layers.{i}.1.fn'
+    names |= _typed((*unit, 'qkv'), f'{theirs}.fn.to_qkv', bias=False)
+    names |= _typed((*unit, 'out'), f'{theirs}.fn.to_out', bias=False)
+    names[(*unit, 'norm', 'scale')] = f'{theirs}.norm.g'
   return names
 
 
