@@ -19,6 +19,7 @@ from typing import Any
 
 from flax import linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from diffax.nn.embed import symmetric_uniform
 from diffax.typing import Array
@@ -26,7 +27,7 @@ from diffax.typing import Array
 
 def per_node(table: Array, types: tuple[int, ...]) -> Array:
   """Look up a row of `[types, ...]` for each node, `[J, ...]`."""
-  return table[jnp.array(types)]
+  return jnp.asarray(table)[np.array(types)]
 
 
 def row_normalise(graph: Array) -> Array:

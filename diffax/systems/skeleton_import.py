@@ -280,6 +280,16 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
         f'{path}: reading a PyTorch checkpoint needs PyTorch; install it, or '
         'save the entry `model` of the checkpoint as .safetensors or .npz'
     ) from error
-  saved = torch.load(path, map_location='cpu', weights_only=True)
+  with torch.serialization.safe_globals(_numpy_globals()):
+    saved = torch.load(path, map_location='cpu', weights_only=True)
   saved = saved.get('model', saved)
   return {name: value.numpy() for name, value in saved.items()}
+
+
+def _numpy_globals() -> list[Any]:
+  """List what the random states in a checkpoint need besides tensors."""
+  makers = [x.__reduce__()[0] for x in (np.zeros(0), np.float64(0))]
+  kinds = {type(np.dtype(name)) for name in ('uint32', 'int64', 'float64')}
+  # Files of NumPy 1 call the module numpy.core.
+  old = [(m, f'numpy.core.multiarray.{m.__name__}') for m in makers]
+  return [np.ndarray, np.dtype, *kinds, *makers, *old]
