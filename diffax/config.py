@@ -1,0 +1,193 @@
+"""From a config to built parts: `name` picks a builder, the rest are keywords.
+
+A config has the sections `data`, `system`, `optim`, `ema`, `checkpoint`,
+`eval` and a tuple `stages`. Each stage is a section of its own whose
+sub-sections overlay the shared ones of the same name, so a value that two
+stages share (a width, a box size) is written once.
+"""
+
+from collections.abc import Callable, Mapping
+import difflib
+import inspect
+import json
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+from ml_collections import config_flags  # noqa: F401  (re-exported for main)
+
+from diffax import data
+from diffax import systems
+from diffax.data import base as data_base
+from diffax.errors import UserError
+from diffax.systems import base
+from diffax.train import checkpoint
+
+SHARED = ('data', 'system', 'optim', 'ema', 'checkpoint')
+STAGE = ('seed', 'steps', 'batch_size', 'pretrained', *SHARED)
+
+
+def build(
+    table: Mapping[str, Callable[..., Any]],
+    section: Mapping[str, Any],
+    field: str,
+    **joined: Any,
+) -> Any:
+  """Call `table[section['name']]` with the other keys of the section.
+
+  Args:
+    table: builders by name.
+    section: `name` and the builder's keyword arguments.
+    field: where the section stands in the config, for messages.
+    **joined: arguments that do not come from the section.
+
+  Returns:
+    What the builder returns.
+
+  Raises:
+    UserError: if the name or a key is unknown, or a needed key is missing.
+  """
+  keywords = dict(section)
+  name = keywords.pop('name', None)
+  if name not in table:
+    raise UserError(
+        f'config.{field}.name: expected one of {sorted(table)}, found {name!r}.'
+    )
+  known = inspect.signature(table[name]).parameters
+  for key in keywords:
+    if key not in known:
+      near = difflib.get_close_matches(key, known, 1)
+      hint = f' Did you mean {near[0]!r}?' if near else ''
+      raise UserError(
+          f'config.{field}.{key}: {name!r} has no such setting.{hint} It has '
+          f'{sorted(set(known) - set(joined))}.'
+      )
+  needed = {k for k, v in known.items() if v.default is inspect.Parameter.empty}
+  missing = needed - set(keywords) - set(joined)
+  if missing:
+    raise UserError(f'config.{field}: {name!r} needs {sorted(missing)}.')
+  return table[name](**joined, **keywords)
+
+
+def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
+  """Return the plain settings of one stage, laid over the shared sections.
+
+  Args:
+    config: the whole config.
+    name: one of `config.stages`.
+
+  Returns:
+    A nested dict with keys `seed, steps, batch_size, pretrained, data, system,
+    optim, ema, checkpoint`.
+
+  Raises:
+    UserError: if the stage is not in the config or has an unknown key.
+  """
+  whole = config.to_dict()
+  if name not in whole or name not in config.stages:
+    raise UserError(
+        f'config.stages: expected names of sections, found {name!r}.'
+    )
+  own = whole[name]
+  unknown = set(own) - set(STAGE)
+  if unknown:
+    raise UserError(
+        f'config.{name}: unknown {sorted(unknown)}; a stage has '
+        f'{sorted(STAGE)}.'
+    )
+  settings = {
+      'seed': own.get('seed', whole.get('seed', 0)),
+      'steps': own['steps'],
+      'batch_size': own['batch_size'],
+      'pretrained': own.get('pretrained', {}),
+  }
+  for section in SHARED:
+    settings[section] = {**whole.get(section, {}), **own.get(section, {})}
+  return settings
+
+
+def source(settings: Mapping[str, Any]) -> data_base.Source:
+  """Build the data source of a stage."""
+  return build(
+      data.SOURCES,
+      settings['data'],
+      'data',
+      seed=settings['seed'],
+      batch_size=settings['batch_size'],
+  )
+
+
+def system(
+    settings: Mapping[str, Any], info: Mapping[str, Any]
+) -> base.System:
+  """Build the system of a stage for a source's `info`."""
+  return build(systems.SYSTEMS, settings['system'], 'system', info=info)
+
+
+def frozen(
+    settings: Mapping[str, Any],
+    workdir: pathlib.Path,
+    expected: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Load what earlier stages trained: `pretrained = {part: stage or path}`.
+
+  Args:
+    settings: of the stage that needs the parts.
+    workdir: folder of the run; a stage named `s` trained in `workdir/s`.
+    expected: shapes of the frozen parts, as `system.init` makes them.
+
+  Returns:
+    A dict of parameter trees by part.
+
+  Raises:
+    UserError: if a part is missing, not trained yet or of other shapes.
+  """
+  parts = dict(settings['pretrained'])
+  if set(parts) != set(expected):
+    raise UserError(
+        f'config.pretrained: expected the parts {sorted(expected)}, found '
+        f'{sorted(parts)}.'
+    )
+  loaded = {}
+  for part, place in parts.items():
+    folder = workdir / place
+    if not folder.is_dir():
+      folder = pathlib.Path(place)
+    if not folder.is_dir():
+      raise UserError(
+          f'config.pretrained.{part}: expected a trained stage or its folder, '
+          f'found {place!r}; neither {workdir / place} nor {place} exists.'
+      )
+    loaded[part], _ = checkpoint.load(folder, 'params')
+    check_shapes(loaded[part], expected[part], f'{folder}')
+  return loaded
+
+
+def check_shapes(found: Any, expected: Any, where: str) -> None:
+  """Raise a UserError that names the leaves of another shape."""
+  found, expected = (
+      {jax.tree_util.keystr(path): leaf.shape for path, leaf in
+       jax.tree_util.tree_leaves_with_path(tree)}
+      for tree in (found, expected)
+  )
+  wrong = [
+      f'{path}: expected {expected.get(path)}, found {found.get(path)}'
+      for path in sorted(set(found) | set(expected))
+      if found.get(path) != expected.get(path)
+  ]
+  if wrong:
+    more = f' (and {len(wrong) - 3} more)' if len(wrong) > 3 else ''
+    raise UserError(
+        f'{where}: weights of another model. ' + '; '.join(wrong[:3]) + more
+    )
+
+
+def save(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Write the config as it runs to `workdir/config.json`."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(config.to_dict(), indent=2, default=str)
+    (workdir / 'config.json').write_text(text + '\n')
+  except OSError as error:
+    raise UserError(f'--workdir {workdir}: cannot write: {error}') from error

@@ -1,0 +1,11 @@
+"""Systems by name: `SYSTEMS[name](info=source.info, **config.system)`."""
+
+from collections.abc import Callable, Mapping
+
+from diffax.systems import skeleton
+from diffax.systems.base import System
+
+SYSTEMS: Mapping[str, Callable[..., System]] = {
+    'skeleton_autoencoder': skeleton.autoencoder,
+    'skeleton_diffusion': skeleton.diffusion,
+}

@@ -1,0 +1,36 @@
+"""What a trainable model is: three pure functions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from diffax.typing import Array
+from diffax.typing import Batch
+from diffax.typing import Key
+from diffax.typing import Params
+
+
+class Variables(NamedTuple):
+  """Hold what a system's functions take.
+
+  Attributes:
+    params: trained.
+    frozen: given, by part; filled from earlier stages.
+  """
+
+  params: Params
+  frozen: Params
+
+
+class System(NamedTuple):
+  """Hold a trainable model as pure functions.
+
+  Attributes:
+    init: (key, batch) -> Variables.
+    loss: (params, frozen, batch, key) -> (scalar, metrics by name).
+    sample: (params, frozen, batch, key) -> arrays by name, for example
+      `motion` `[B, K, F, J, 3]` in metres.
+  """
+
+  init: Callable[[Key, Batch], Variables]
+  loss: Callable[[Params, Params, Batch, Key], tuple[Array, dict[str, Array]]]
+  sample: Callable[[Params, Params, Batch, Key], dict[str, Any]]
