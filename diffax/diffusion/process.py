@@ -118,8 +118,8 @@ def _validate(alpha: np.ndarray, sigma: np.ndarray) -> None:
     step = int(np.argwhere(sigma[1:] <= 0)[0][0]) + 1
     raise UserError(
         f'process: expected noise in every direction, found none at t={step}.'
-        ' A singular covariance (shift="paper") needs gamma < 1 or a ridge:'
-        ' covariance(..., ridge=1e-6), or shift="released".'
+        ' The first beta must exceed 0; a singular covariance (shift="paper")'
+        ' needs gamma < 1, shift="released" or covariance(..., ridge=1e-6).'
     )
   ratio = (sigma / alpha) ** 2
   if np.any(np.diff(ratio, axis=0) < 0):
