@@ -6,12 +6,12 @@ Human3.6M, FreeMan and 3DPW find their place in this table.
 from collections.abc import Callable, Mapping
 import functools
 
+from diffax.data import motion
 from diffax.data.base import Source
-from diffax.data.motion import motion
 
 SOURCES: Mapping[str, Callable[..., Source]] = {
-    'cmu': functools.partial(motion, 'cmu'),
-    'amass': functools.partial(motion, 'amass'),
-    'synthetic': functools.partial(motion, 'synthetic'),
-    'bvh': functools.partial(motion, 'bvh'),
+    'cmu': functools.partial(motion.motion, 'cmu'),
+    'amass': functools.partial(motion.motion, 'amass'),
+    'synthetic': functools.partial(motion.motion, 'synthetic'),
+    'bvh': functools.partial(motion.motion, 'bvh'),
 }

@@ -18,8 +18,6 @@ from scipy import interpolate
 
 from diffax.data import gait
 
-GRAVITY = 9.81
-
 Pose = dict[str, np.ndarray]
 Motion = Callable[[np.ndarray], Pose]
 
@@ -89,7 +87,7 @@ def idle(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
 
   def pose(t: np.ndarray) -> Pose:
     wave = np.sin(2 * np.pi * rate * t + phase)
-    arms = {'raise': 42.0, 'arm': -14.0, 'arm_turn': 62.0, 'elbow': 88.0}
+    arms = {'raise': 34.0, 'arm': -14.0, 'arm_turn': 62.0, 'elbow': 88.0}
     return {
         'pelvis_roll': shift * wave,
         'lean': -shift * wave,
@@ -149,6 +147,7 @@ def run(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
     phase = way.rate * t + start
     cosine, sine = np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)
     legs, clear = _legs(way, phase)
+    lift = clear + style.bounce * gait.hop(way, phase)
     motion = {
         'turn': np.full_like(t, curve),
         'pelvis_yaw': -7 * cosine,
@@ -158,8 +157,8 @@ def run(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
         'nod': np.full_like(t, -4.0),
         'twist': 15 * cosine,
         'look': -7 * cosine,
-        'lift': clear,
-        'flight': clear / (clear + 0.005),
+        'lift': lift,
+        'flight': lift / (lift + 0.005),
     }
     motion |= legs
     for side, sign in (('l', 1), ('r', -1)):
@@ -251,7 +250,7 @@ def jump(rng: np.random.Generator, style: Style) -> tuple[Motion, float]:
     )
     inside = (s > off) & (s < land)
     motion['lift'] = np.where(
-        inside, 0.5 * GRAVITY * (s - off) * (land - s), 0
+        inside, 0.5 * gait.GRAVITY * (s - off) * (land - s), 0
     )
     motion['flight'] = inside.astype(float)
     motion['turn'] = np.where(

@@ -19,6 +19,7 @@ import dataclasses
 import numpy as np
 from scipy import interpolate
 
+GRAVITY = 9.81
 # The mean SMPL leg in the plane of walking, metres and degrees.
 _THIGH, _SHANK = 0.379, 0.401
 _FOOT = np.array([0.121, -0.052])
@@ -69,10 +70,25 @@ def walking(speed: float, rate: float) -> Gait:
 def running(speed: float, rate: float, knees: float) -> Gait:
   """Return a run; `knees` scales how high the feet are lifted."""
   return Gait(
-      speed, rate, duty=0.35, ahead=0.03, clear=0.15 * knees, bend=0.01,
-      bob=-0.022, pitch=(-4, 0, 6, 52, 85 * knees, 30, -4),
-      at=(0, 0.06, 0.15, 0.34, 0.52, 0.8, 1),
+      speed, rate, duty=0.38 - 0.02 * speed, ahead=0.03, clear=0.15 * knees,
+      bend=0.01, bob=-0.022, pitch=(-4, 0, 6, 52, 85 * knees, 30, -4),
+      at=(0, 0.06, 0.15, 0.33, 0.52, 0.8, 1),
   )
+
+
+def hop(gait: Gait, phase: np.ndarray) -> np.ndarray:
+  """Compute the free flight between two steps, `g t (T - t) / 2`.
+
+  Args:
+    gait: the way of walking.
+    phase: [L] in strides since a foot landed.
+
+  Returns:
+    Rise of the body [L], metres; 0 while a foot is loaded.
+  """
+  aloft = (0.5 - gait.duty) / gait.rate
+  time = (phase % 0.5 - gait.duty) / gait.rate
+  return np.maximum(0.5 * GRAVITY * time * (aloft - time), 0)
 
 
 def leg(gait: Gait, phase: np.ndarray) -> dict[str, np.ndarray]:
