@@ -288,7 +288,7 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _numpy_globals() -> list[Any]:
   """List what the random states in a checkpoint need besides tensors."""
-  makers = [x.__reduce__()[0] for x in (np.zeros(0), np.float64(0))]
+  makers: list[Any] = [x.__reduce__()[0] for x in (np.zeros(0), np.float64(0))]
   kinds = {type(np.dtype(name)) for name in ('uint32', 'int64', 'float64')}
   # Files of NumPy 1 call the module numpy.core.
   old = [(m, f'numpy.core.multiarray.{m.__name__}') for m in makers]
