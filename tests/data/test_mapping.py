@@ -56,7 +56,8 @@ def test_carries_positions_over(
 
 
 def test_points_between_joints_and_own_map(person: Recording) -> None:
-  own = {'BMN': ('Neck', 'Head', 0.25), 'left_wrist': 'LElbow'}
+  own: dict[str, mapping.Rule] = {
+      'BMN': ('Neck', 'Head', 0.25), 'left_wrist': 'LElbow'}
   plan = mapping.find(person.joints, AMASS21, own)
   got = mapping.apply(person, plan)
   index = AMASS21.joints.index
