@@ -130,19 +130,21 @@ def read_parameters(path: files.PathLike) -> Motion:
     if key not in arrays and not (
         key == 'mocap_framerate' and 'mocap_frame_rate' in arrays):
       raise DataError(path, key, 'this array', ', '.join(arrays) or 'none')
-  poses = _floats(path, 'poses', arrays['poses'])
-  trans = _floats(path, 'trans', arrays['trans'])
+  poses = files.check_numbers(path, 'poses', arrays['poses'])
+  trans = files.check_numbers(path, 'trans', arrays['trans'])
   if poses.ndim != 2 or poses.shape[1] < 66:
     raise DataError(path, 'poses', '[frames, 156]', str(list(poses.shape)))
   if trans.shape != (len(poses), 3):
     raise DataError(path, 'trans', f'[{len(poses)}, 3]',
                     str(list(trans.shape)))
   rate = arrays.get('mocap_framerate', arrays.get('mocap_frame_rate'))
-  betas = _floats(path, 'betas', arrays.get('betas', np.zeros(0))).reshape(-1)
+  betas = files.check_numbers(
+      path, 'betas', arrays.get('betas', np.zeros(0))).reshape(-1)
   return Motion(
       poses=poses[:, :66].reshape(-1, 22, 3), trans=trans, betas=betas[:16],
       gender=_gender(path, arrays.get('gender', np.array('neutral'))),
-      fps=_rate(path, _floats(path, 'mocap_framerate', np.asarray(rate))))
+      fps=_rate(path, files.check_numbers(
+          path, 'mocap_framerate', np.asarray(rate))))
 
 
 def model_file(body_model: files.PathLike, gender: str) -> pathlib.Path:
@@ -200,20 +202,6 @@ def _model(path: str) -> tuple[Any, int]:
     # The package raises whatever the damaged part of a file makes it raise.
     raise DataError(path, 'body model', 'an SMPL-H model file',
                     f'{type(error).__name__}: {error}') from error
-
-
-def _floats(
-    path: files.PathLike, field: str, array: np.ndarray
-) -> np.ndarray:
-  """Convert an array to finite float64."""
-  if array.dtype.kind not in 'fiu':
-    raise DataError(path, field, 'numbers', f'dtype {array.dtype}')
-  array = array.astype(np.float64)
-  bad = ~np.isfinite(array)
-  if bad.any():
-    raise DataError(path, field, 'finite numbers',
-                    f'NaN or infinity at {np.argwhere(bad)[0].tolist()}')
-  return array
 
 
 def _rate(path: files.PathLike, rate: np.ndarray) -> float:

@@ -331,14 +331,13 @@ def _read_motion(
   names = [(line[0], len(line) - 1) for line in head]
   _check_table(path, lines, words, starts, head, period)
   _check_count(path, words[::period], allow_cut)
-  columns: list[int] = []
+  table: list[np.ndarray] = []
   column = 1
-  for _, width in names:
-    columns += range(column + 1, column + 1 + width)
+  for name, width in names:
+    for c in range(column + 1, column + 1 + width):
+      field = f'motion of {name!r} [frame]'
+      table.append(files.numbers(path, field, words[c::period]))
     column += 1 + width
-  table = [
-      files.numbers(path, 'motion', words[c::period]) for c in columns
-  ]
   return names, np.stack(table, axis=1) if table else np.zeros((1, 0))
 
 

@@ -117,7 +117,8 @@ def parse(path: files.PathLike) -> tuple[list[Node], np.ndarray, float]:
         path, 'Frames', f'{count} frames of {width} channels',
         f'{len(words) / width:.2f} frames ({len(words)} numbers)',
         'The file is cut or damaged')
-  return nodes, files.numbers(path, 'motion', words).reshape(-1, width), rate
+  return nodes, files.numbers(
+      path, 'motion [frame, channel]', words, width=width), rate
 
 
 def joints(

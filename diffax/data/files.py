@@ -27,6 +27,9 @@ METRES = {
 BODY_SPAN = (1.55, 3.35)
 """Metres along the bones of a grown person, from hand to opposite foot."""
 
+LARGEST = 1e9
+"""Bound of any number in a file; squares of larger ones lose meaning."""
+
 
 def bare_suffix(path: PathLike) -> str:
   """Return the suffix in lower case, seen through a final `.xz`."""
@@ -102,7 +105,11 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
 
 
 def numbers(
-    path: PathLike, field: str, tokens: Sequence[str], count: int | None = None
+    path: PathLike,
+    field: str,
+    tokens: Sequence[str],
+    count: int | None = None,
+    width: int | None = None,
 ) -> np.ndarray:
   """Convert words to finite numbers.
 
@@ -111,12 +118,13 @@ def numbers(
     field: what the words stand for, for the message.
     tokens: the words.
     count: how many there must be; any number if None.
+    width: numbers in a row, for a table.
 
   Returns:
-    The numbers `[count]`, float64.
+    The numbers `[count]`, or `[rows, width]`, float64.
 
   Raises:
-    DataError: a wrong count, a word that is no number, NaN or infinity.
+    DataError: a wrong count, a word that is no number, or `check_numbers`.
   """
   if count is not None and len(tokens) != count:
     raise DataError(path, field, f'{count} numbers', f'{len(tokens)}')
@@ -125,10 +133,29 @@ def numbers(
   except ValueError:
     bad = next(token for token in tokens if not is_number(token))
     raise DataError(path, field, 'numbers', repr(bad[:40])) from None
-  if not np.isfinite(values).all():
-    bad = tokens[int(np.flatnonzero(~np.isfinite(values))[0])]
-    raise DataError(path, field, 'finite numbers', repr(bad[:40]))
-  return values
+  if width is not None:
+    values = values.reshape(-1, width)
+  return check_numbers(path, field, values)
+
+
+def check_numbers(
+    path: PathLike, field: str, array: np.ndarray
+) -> np.ndarray:
+  """Convert an array to float64 and refuse values that no motion has.
+
+  Raises:
+    DataError: not numbers, NaN, infinity, or beyond `LARGEST`.
+  """
+  if array.dtype.kind not in 'fiu':
+    raise DataError(path, field, 'numbers', f'dtype {array.dtype}')
+  array = array.astype(np.float64)
+  bad = ~(np.abs(array) < LARGEST)
+  if bad.any():
+    where = np.argwhere(bad)[0].tolist()
+    raise DataError(
+        path, field, f'finite numbers below {LARGEST:g}',
+        f'{array[tuple(where)]:g} at {where} ({bad.sum()} in all)')
+  return array
 
 
 def is_number(token: str) -> bool:

@@ -81,6 +81,8 @@ def read_npz(
       positions.shape[1:] != (len(joints), 3)):
     raise DataError(path, 'positions', f'numbers [frames, {len(joints)}, 3]',
                     f'{positions.dtype} {list(positions.shape)}')
+  # NaN passes here, for check_recording says in which frame and joint it is.
+  files.check_numbers(path, 'positions', np.nan_to_num(positions))
   unit = unit or _word(path, arrays, 'unit', tuple(files.METRES), 'm')
   up = up or _word(path, arrays, 'up', ('y', 'z'), 'z')
   if unit not in files.METRES or up not in ('y', 'z'):

@@ -108,6 +108,18 @@ def test_refuses_frames_that_are_not_finite(
                      positions, 60.0)
 
 
+@pytest.mark.parametrize('value', ['1e308', '-1e200', '1e12', 'inf', 'nan'])
+def test_refuses_numbers_beyond_any_motion(
+    amc: pathlib.Path, bvh_file: pathlib.Path, value: str
+) -> None:
+  bvh_file.write_text(bvh_file.read_text().replace('0 60 0', f'0 {value} 0'))
+  amc.write_text(amc.read_text().replace('tibia 90', f'tibia {value}'))
+  with pytest.raises(DataError, match="OFFSET of 'Chest'"):
+    readers.load(bvh_file)
+  with pytest.raises(DataError, match=r"'tibia' .* at \[2\]"):
+    readers.load(amc)
+
+
 def test_refuses_pickles(tmp_path: pathlib.Path) -> None:
   np.savez(tmp_path / 'a.npz', positions=np.array([{}], dtype=object))
   with pytest.raises(DataError, match='npz archive'):
