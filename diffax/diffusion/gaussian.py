@@ -213,7 +213,8 @@ def posterior_kl(kind: str, error: Array, s: Level, t: Level) -> Array:
   Args:
     kind: 'x0', 'noise' or 'velocity', of what `error` is the difference.
     error: [B, *S], in directions.
-    s: earlier level [B, *E]; not the clean one, where the KL is infinite.
+    s: earlier level [B, *E]; at the clean one, where both posteriors are
+      points and the KL is infinite, the result is 0.
     t: later level [B, *E].
 
   Returns:

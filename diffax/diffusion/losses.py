@@ -92,12 +92,12 @@ class Best(NamedTuple):
 
   Attributes:
     candidate: tree of [B, ...], the winner of each batch element.
-    index: which one of K it was [B] int32.
+    choice: which one of K it was [B] int32.
     scores: of all candidates [K, B].
   """
 
   candidate: PyTree
-  index: Array
+  choice: Array
   scores: Array
 
 
@@ -147,10 +147,10 @@ def best_of(
     )
     scores = jax.lax.map(lambda part: score(inputs, part), parts)
     scores = scores.reshape(count, -1)
-  index = jnp.argmin(scores, axis=0)
-  rows = jnp.arange(index.shape[0])
-  winner = jax.tree.map(lambda x: x[index, rows], candidates)
-  return Best(winner, index, scores)
+  choice = jnp.argmin(scores, axis=0)
+  rows = jnp.arange(choice.shape[0])
+  winner = jax.tree.map(lambda x: x[choice, rows], candidates)
+  return Best(winner, choice, scores)
 
 
 def kl_normal(mean: Array, log_variance: Array) -> Array:

@@ -172,6 +172,29 @@ def timesteps(T: int, steps: int, spacing: str = 'trailing') -> np.ndarray:
   return times[::-1].astype(np.int32)
 
 
+def _split(key: Key, process: PyTree) -> PyTree:
+  # A key of its own for each process: joint noise must be independent.
+  leaves, structure = jax.tree.flatten(process, is_leaf=is_process)
+  keys = jax.random.split(key, len(leaves))
+  return jax.tree.unflatten(structure, list(keys))
+
+
+def _check_times(times: Array | np.ndarray, process: PyTree) -> Array:
+  # Indexing clamps, so a time beyond the tables would pass unseen.
+  if isinstance(times, jax.core.Tracer):
+    return times
+  known, last = np.asarray(times), min(
+      leaf.steps for leaf in jax.tree.leaves(process, is_leaf=is_process)
+  )
+  falls = known.ndim == 1 and known.size > 1 and np.all(np.diff(known) < 0)
+  if not (falls and known[-1] >= 0 and known[0] <= last):
+    raise UserError(
+        f'times: expected falling times within 0 to {last}, found '
+        f'{known.tolist()}.'
+    )
+  return jnp.asarray(known)
+
+
 def reverse(
     key: Key,
     process: PyTree,
@@ -192,11 +215,13 @@ def reverse(
 
   Returns:
     Samples at times[-1], data space, like `xt`.
+
+  Raises:
+    UserError: times that do not fall or leave the process.
   """
-  times = jnp.asarray(times)
+  times = _check_times(times, process)
   batch = jax.tree.leaves(xt)[0].shape[0]
   predict = in_basis(denoise, process)
-  structure = jax.tree.structure(process, is_leaf=is_process)
 
   def levels(t: Array) -> PyTree:
     return map_processes(lambda p: p.at(jnp.full([batch], t)), process)
@@ -204,10 +229,7 @@ def reverse(
   def advance(state: PyTree, now: PyTree) -> tuple[PyTree, None]:
     index, t, s = now
     x, carry = state
-    now_key = jax.random.fold_in(key, index)
-    keys = structure.unflatten(
-        list(jax.random.split(now_key, structure.num_leaves))
-    )
+    keys = _split(jax.random.fold_in(key, index), process)
     x0 = predict(x, jnp.full([batch], t))
     stepped = map_processes(
         lambda _, k, y0, y, ls, lt, c: sampler.step(
@@ -253,10 +275,7 @@ def sample(
     Samples [B, *S], data space, one per process.
   """
   start_key, key = jax.random.split(key)
-  structure = jax.tree.structure(process, is_leaf=is_process)
-  keys = structure.unflatten(
-      list(jax.random.split(start_key, structure.num_leaves))
-  )
+  keys = _split(start_key, process)
 
   def begin(leaf: Process, leaf_key: Key, size: tuple[int, ...]) -> Array:
     level = leaf.at(jnp.full([size[0]], jnp.asarray(times)[0]))
