@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'error: {error}', file=sys.stderr)
     return 2
   store.print_manifest(manifest)
+  print(f'joints: {manifest.get("joints_from", "by name")}')
+  if manifest.get('missing_sets'):
+    print(f'sets not found: {", ".join(manifest["missing_sets"])}')
   for line in manifest.get('cuts', ()):
     print(line)
   return 0

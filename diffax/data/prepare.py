@@ -199,7 +199,8 @@ def prepare_synthetic(
       AMASS21,
       [('generated', lambda: (
           synthetic.generate(seed, persons, seconds, fps), []))],
-      {'seed': seed, 'persons': persons, 'seconds': seconds},
+      {'seed': seed, 'persons': persons, 'seconds': seconds,
+       'joints_from': 'formulas'},
   )
 
 
@@ -254,7 +255,9 @@ def prepare_bvh(
   return Work(
       AMASS21 if skeleton == 'amass21' else body.first(paths, options),
       [(path.as_posix(), functools.partial(job, path)) for path in paths],
-      {'rigs': body.rigs, 'max_speed': max_speed, 'split_by': split},
+      {'rigs': body.rigs, 'max_speed': max_speed, 'split_by': split,
+       'joints_from': 'the files, by name' if skeleton == 'amass21' else
+       'the files, on their own skeleton'},
   )
 
 

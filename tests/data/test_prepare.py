@@ -175,7 +175,10 @@ def test_prepares_amass(
   code = command.main(['prepare', 'amass', '--root', str(tmp_path), '--out',
                        str(tmp_path / 's')])
   assert code == 0
-  assert 'amass: 60 fps, amass21, m' in capsys.readouterr().out
+  text = capsys.readouterr().out
+  assert 'amass: 60 fps, amass21, m' in text
+  assert 'joints: mean neutral body' in text
+  assert 'sets not found: BMLhandball' in text
   manifest = store.read_manifest(tmp_path / 's')
   assert {s: row['frames'] for s, row in manifest['splits'].items()} == {
       'train': 30, 'val': 30, 'test': 30}
