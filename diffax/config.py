@@ -25,7 +25,14 @@ from diffax.systems import base
 from diffax.train import checkpoint
 
 SHARED = ('data', 'system', 'optim', 'ema', 'checkpoint')
-STAGE = ('seed', 'steps', 'batch_size', 'pretrained', *SHARED)
+STAGE = (
+    'seed', 'steps', 'epochs', 'epoch_steps', 'batch_size', 'pretrained', *SHARED
+)
+# What is written in epochs when a stage gives `epochs` instead of `steps`.
+_IN_EPOCHS = {
+    ('optim', 'schedule'): ('hold', 'every', 'steps', 'warmup'),
+    ('data', 'curriculum'): ('ramp', 'floor_ramp'),
+}
 
 
 def build(
@@ -98,7 +105,9 @@ def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
     )
   settings = {
       'seed': own.get('seed', whole.get('seed', 0)),
-      'steps': own['steps'],
+      'steps': own.get('steps'),
+      'epochs': own.get('epochs'),
+      'epoch_steps': own.get('epoch_steps'),
       'batch_size': own['batch_size'],
       'pretrained': own.get('pretrained', {}),
   }
@@ -107,15 +116,52 @@ def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
   return settings
 
 
-def source(settings: Mapping[str, Any]) -> data_base.Source:
-  """Build the data source of a stage."""
-  return build(
+def parts(
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, Any], data_base.Source, base.System]:
+  """Build the source and the system of a stage.
+
+  Args:
+    settings: from `stage`.
+
+  Returns:
+    The settings with every length in steps, the source, the system.
+  """
+  settings = dict(settings)
+  if settings['epochs'] and settings['epoch_steps']:
+    settings = in_steps(settings, settings['epoch_steps'])
+  source = build(
       data.SOURCES,
       settings['data'],
       'data',
       seed=settings['seed'],
       batch_size=settings['batch_size'],
   )
+  if settings['epochs']:
+    items = source.info['epoch_size']
+    settings = in_steps(settings, -(-items // settings['batch_size']))
+  if not settings['steps']:
+    raise UserError('config: a stage needs `steps` or `epochs`.')
+  return settings, source, system(settings, source.info)
+
+
+def in_steps(settings: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+  """Turn lengths in epochs into steps.
+
+  Args:
+    settings: of a stage with `epochs`.
+    epoch: steps of one epoch.
+
+  Returns:
+    The settings with `steps` instead.
+  """
+  found = dict(settings, epochs=None, steps=settings['epochs'] * epoch)
+  for (section, part), keys in _IN_EPOCHS.items():
+    inner = found[section].get(part)
+    if inner:
+      scaled = {k: v * epoch if k in keys else v for k, v in inner.items()}
+      found[section] = {**found[section], part: scaled}
+  return found
 
 
 def system(
@@ -143,14 +189,14 @@ def frozen(
   Raises:
     UserError: if a part is missing, not trained yet or of other shapes.
   """
-  parts = dict(settings['pretrained'])
-  if set(parts) != set(expected):
+  places = dict(settings['pretrained'])
+  if set(places) != set(expected):
     raise UserError(
         f'config.pretrained: expected the parts {sorted(expected)}, found '
-        f'{sorted(parts)}.'
+        f'{sorted(places)}.'
     )
   loaded = {}
-  for part, place in parts.items():
+  for part, place in places.items():
     folder = workdir / place
     if not folder.is_dir():
       folder = pathlib.Path(place)

@@ -1,0 +1,195 @@
+"""Train, evaluate, sample or time a system: `python -m diffax.main --config=F`.
+
+  --mode=train      train every stage (a rerun resumes), then evaluate and draw
+  --mode=evaluate   the metric table and metrics.json of a trained run
+  --mode=sample     futures of --input, or of a test segment
+  --mode=benchmark  parameters, seconds and share of the machine's peak
+
+Exit status: 0 done, 2 a mistake the user can mend, 75 stopped by a signal
+with everything saved (run the same command again), other: a fault.
+"""
+
+from collections.abc import Mapping
+import pathlib
+import sys
+from typing import Any, NamedTuple
+
+from absl import app
+from absl import flags
+import jax
+from ml_collections import config_flags
+
+from diffax import benchmark
+from diffax import config as configs
+from diffax import evaluate
+from diffax import sampling
+from diffax.data.base import Source
+from diffax.errors import UserError
+from diffax.systems.base import System
+from diffax.train import checkpoint
+from diffax.train import devices
+from diffax.train import loop
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'Experiment file, `experiments/NAME.py[:variant,...]`.'
+)
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder of the run; default runs/NAME[-variant].'
+)
+_MODE = flags.DEFINE_enum(
+    'mode', 'train', ['train', 'evaluate', 'sample', 'benchmark'], 'What to do.'
+)
+_INPUT = flags.DEFINE_string(
+    'input', None, 'Clip to continue with --mode=sample: .bvh, .npz or .amc.'
+)
+_START = flags.DEFINE_float(
+    'start', None, 'Second of --input at which the future begins.'
+)
+_ASF = flags.DEFINE_string('asf', None, 'Skeleton of an .amc --input.')
+
+
+class Trained(NamedTuple):
+  """The last stage of a run: its system, data and weights."""
+
+  system: System
+  source: Source
+  params: Any
+  frozen: Mapping[str, Any]
+
+  def sample(self, batch: Mapping[str, Any], key: jax.Array) -> jax.Array:
+    """Return futures `[B, K, F, J, 3]` in metres."""
+    return _sample(self.system, self.params, self.frozen, batch, key)
+
+
+def _sample(system, params, frozen, batch, key):
+  past = {'past': batch['past']}
+  return _jitted(system.sample)(params, frozen, past, key)['motion']
+
+
+_JITTED: dict[Any, Any] = {}
+
+
+def _jitted(function):
+  return _JITTED.setdefault(function, jax.jit(function))
+
+
+def train(config: Any, workdir: pathlib.Path) -> None:
+  """Train the stages in order; finished ones are only restored."""
+  for name in config.stages:
+    settings, source, system = configs.parts(configs.stage(config, name))
+    loop.fit(
+        system,
+        source.train,
+        name=name,
+        seed=settings['seed'],
+        steps=settings['steps'],
+        optim=settings['optim'],
+        ema=settings['ema'],
+        checkpoint=settings['checkpoint'],
+        log_every=config.log_every,
+        workdir=workdir / name,
+        frozen=_frozen(settings, system, source.train(0), workdir),
+        config=settings,
+    )
+
+
+def _frozen(settings, system, batch, workdir):
+  shapes = jax.eval_shape(system.init, jax.random.key(0), batch)
+  return configs.frozen(settings, workdir, shapes.frozen)
+
+
+def restore(config: Any, workdir: pathlib.Path) -> Trained:
+  """Load the last stage's weights, `config.eval.weights` params or ema."""
+  name = config.stages[-1]
+  settings, source, system = configs.parts(configs.stage(config, name))
+  folder = workdir / name
+  if not folder.is_dir():
+    raise UserError(
+        f'--workdir {workdir}: expected a trained stage {name!r}, found no '
+        f'folder {folder}. Run --mode=train first.'
+    )
+  params, step = checkpoint.load(folder, config.eval.weights)
+  shapes = jax.eval_shape(system.init, jax.random.key(0), source.train(0))
+  configs.check_shapes(params, shapes.params, str(folder))
+  print(f'{name}: {config.eval.weights} of step {step} from {folder}')
+  frozen = configs.frozen(settings, workdir, shapes.frozen)
+  return Trained(system, source, params, frozen)
+
+
+def report(config: Any, workdir: pathlib.Path) -> None:
+  """Print the metric table, write metrics.json and the curves."""
+  trained = restore(config, workdir)
+  section = config.eval.to_dict()
+  section.pop('weights')
+  configs.build(
+      evaluate.EVALUATORS,
+      section,
+      'eval',
+      sample_fn=trained.sample,
+      source=trained.source,
+      seed=config.seed,
+      workdir=workdir,
+  )
+
+
+def draw(config: Any, workdir: pathlib.Path) -> None:
+  """Write futures of --input, or of a test segment, as files and pictures."""
+  trained = restore(config, workdir)
+  joined = {'seed': config.seed}
+  if _INPUT.value is None:
+    sampling.forecast_segment(
+        trained.sample, trained.source, workdir / 'samples', **joined
+    )
+    return
+  sampling.forecast(
+      trained.sample,
+      trained.source.info,
+      pathlib.Path(_INPUT.value),
+      workdir / 'samples',
+      start=_START.value,
+      asf=_ASF.value,
+      **joined,
+  )
+
+
+def _workdir() -> pathlib.Path:
+  if _WORKDIR.value:
+    return pathlib.Path(_WORKDIR.value)
+  path, _, variant = config_flags.get_config_filename(
+      flags.FLAGS['config']
+  ).partition(':')
+  name = pathlib.Path(path).stem
+  variant = variant.replace(',', '-')
+  return pathlib.Path('runs') / (f'{name}-{variant}' if variant else name)
+
+
+def run(argv: list[str]) -> None:
+  """Do what the flags say."""
+  if len(argv) > 1:
+    raise UserError(f'expected flags only, found {argv[1:]}.')
+  if _CONFIG.value is None:
+    raise UserError('--config is needed, e.g. experiments/skeleton_cmu.py.')
+  config, workdir = _CONFIG.value, _workdir()
+  devices.initialise()
+  configs.save(config, workdir)
+  if _MODE.value == 'train':
+    train(config, workdir)
+  if _MODE.value in ('train', 'evaluate'):
+    report(config, workdir)
+  if _MODE.value in ('train', 'sample'):
+    draw(config, workdir)
+  if _MODE.value == 'benchmark':
+    benchmark.run(config, workdir)
+
+
+def main(argv: list[str]) -> None:
+  """Run, and print a user's mistake as one line instead of a traceback."""
+  try:
+    run(argv)
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,60 @@
+"""SkeletonDiffusion on 30 minutes of CMU motion capture, split by person.
+
+Data:  CMU Graphics Lab Motion Capture Database, the clips listed in
+       `$DIFFAX_DATA/motion/index.csv`; train 14, val 7, test 4 persons.
+Run:   python -m diffax.main --config=experiments/skeleton_cmu.py
+       python -m diffax.main --config=experiments/skeleton_cmu.py:budget
+Sizes: as skeleton_amass, the paper's.
+
+Variants:
+  budget     two CPU cores: 20 frames per second, narrower networks, 16 noise
+             draws, a few thousand steps
+  isotropic  white noise over the joints, all else equal (Table 7)
+  smoke      minutes, to check that everything runs
+Combine them with commas; for a fair pair give both the same autoencoder:
+  --config=experiments/skeleton_cmu.py:budget,isotropic
+  --config.diffusion.pretrained.autoencoder=RUN/autoencoder
+  --config.stages="('diffusion',)"
+"""
+
+import ml_collections
+
+from experiments import skeleton_amass
+
+
+def get_config(variant: str = '') -> ml_collections.ConfigDict:
+  """Return the run card; `variant` is a comma-separated list of names."""
+  config = skeleton_amass.get_config()
+  config.data.update({'name': 'cmu', 'skeleton': 'amass21'})
+  # The test set is four minutes: a segment every half second, not every two.
+  config.data.update({'test_first': 30, 'test_stride': 30})
+  config.data.update({'train_stride': 15, 'train_jitter': 7})
+  config.autoencoder.update({'epochs': 300, 'epoch_steps': 72})
+  for name in filter(None, variant.split(',')):
+    VARIANTS[name](config)
+  return config
+
+
+def budget(config: ml_collections.ConfigDict) -> None:
+  """Fit the run into about an hour and a half of two CPU cores."""
+  config.data.update({'fps': 20, 'test_first': 10, 'test_stride': 10})
+  config.data.update({'train_stride': 5, 'train_jitter': 2})
+  config.system.update({'width': 64, 'encoder_layers': 1})
+  stages = {'autoencoder': (4000, 4e-3), 'diffusion': (4000, 1e-3)}
+  for name, (steps, rate) in stages.items():
+    stage = config[name]
+    stage.update({'epochs': None, 'steps': steps, 'batch_size': 32})
+    stage.optim.schedule = {'name': 'cosine', 'value': rate, 'steps': steps}
+  config.autoencoder.epoch_steps = None
+  config.autoencoder.data.curriculum = {'ramp': 1000, 'floor_ramp': 1000}
+  config.diffusion.system.denoiser = {
+      'width': 128, 'depth': 2, 'heads': 4, 'head_width': 32,
+  }
+  config.diffusion.system.relaxation = 16
+
+
+VARIANTS = {
+    'budget': budget,
+    'isotropic': skeleton_amass.isotropic,
+    'smoke': skeleton_amass.smoke,
+}
