@@ -1,0 +1,311 @@
+"""Evaluate forecasts: one table beside baselines and the paper's numbers.
+
+`metrics.json` holds `{row: {metric: {"mean", "std", "n"}}}`. Rows are `model`,
+`zero_velocity`, `nearest_neighbour` and `nearest_neighbour_K` (K neighbours as
+K samples). Metrics bear the paper's names and the released code's definitions,
+metres, degrees (MAE) or percent of the limb's length (stretch, jitter); a
+suffix names another definition:
+
+  (paper)      MMADE, MMFDE: least over all pairs, the segment itself left out
+               of its multimodal truth; APDE: likewise left out; CMD: one class
+               for all; stretch mean: time mean of the absolute error
+  (keep all)   APDE: segments count whose multimodal truth has no diversity
+  (segment)    CMD of each segment, averaged
+
+`std` is over segments, of CMD over its classes; `n` counts the segments on
+which a metric is defined.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import rich.box
+import rich.console
+import rich.progress
+import rich.table
+
+from diffax.data.base import Source
+from diffax.errors import UserError
+from diffax.metrics import base
+from diffax.metrics import forecasting as measures
+from diffax.metrics import suite as suites
+from diffax.systems import baselines as rivals
+from diffax.typing import Array
+from diffax.typing import Batch
+from diffax.typing import Key
+
+SampleFn = Callable[[Batch, Key], Array]
+Row = dict[str, dict[str, float | int | None]]
+
+_TABLE_WIDTH = 120
+
+
+def forecasting(
+    sample_fn: SampleFn,
+    source: Source,
+    *,
+    seed: int,
+    workdir: pathlib.Path | str,
+    split: str = 'test',
+    samples: int = 50,
+    batch_size: int = 16,
+    mm_threshold: float = 0.4,
+    max_segments: int | None = None,
+    baselines: Sequence[str] = tuple(rivals.BASELINES),
+    paper: Mapping[str, Mapping[str, float]] | None = None,
+    figures: bool = True,
+) -> dict[str, Row]:
+  """Measure futures of every segment of a split, and print the table.
+
+  Args:
+    sample_fn: from a batch with `past` `[B, P, J, 3]` and a key to futures
+      `[B, K, F, J, 3]`, metres.
+    source: of the segments.
+    seed: of the samples; batch i draws from fold_in(key(seed), i), so the
+      draws depend on `batch_size` too.
+    workdir: folder for metrics.json, curves.json and the figures.
+    split: of the source.
+    samples: K that count; `sample_fn` must give as many or more.
+    batch_size: segments at once.
+    mm_threshold: metres between last poses of one multimodal truth.
+    max_segments: evaluate this many, evenly spaced; the multimodal truth is
+      searched in the whole split all the same.
+    baselines: names in `systems.baselines.BASELINES`.
+    paper: rows of printed numbers, `{row: {metric: value}}`.
+    figures: draw validity (Fig. 7) and valid diversity (Fig. 12).
+
+  Returns:
+    What metrics.json holds.
+
+  Raises:
+    UserError: if a setting, or the shape or finiteness of futures, is wrong.
+  """
+  _check(split, samples, batch_size, max_segments, baselines)
+  console = rich.console.Console()
+  segments = source.segments(split)
+  truth = suites.truth(segments['past'], segments['future'], mm_threshold)
+  measure = suites.suite(source.info['skeleton'])
+  chosen = _subset(len(segments['past']), max_segments)
+  methods = {'model': sample_fn} | _rivals(source, baselines, samples)
+  rows, curves = {}, {}
+  for name, method in methods.items():
+    count = getattr(method, 'samples', samples)
+    batches = _predict(
+        console, name, method, segments, chosen, batch_size, count, seed
+    )
+    rows[name], curves[name] = _reduce(
+        name, measure, batches, truth, segments, source.info
+    )
+  workdir = pathlib.Path(workdir)
+  workdir.mkdir(parents=True, exist_ok=True)
+  _write(workdir / 'metrics.json', rows)
+  _write(workdir / 'curves.json', _tolerances() | curves)
+  if figures:
+    _draw(workdir, curves, console)
+  title = (
+      f"{source.info['name']} {split}: {len(chosen)} segments, {samples} "
+      f'samples, multimodal threshold {mm_threshold:g} m'
+  )
+  _print(rows, paper or {}, title, console)
+  return rows
+
+
+EVALUATORS = {'forecasting': forecasting}
+
+
+def _check(
+    split: str, samples: int, batch_size: int, max_segments: int | None,
+    baselines: Sequence[str]
+) -> None:
+  for name in baselines:
+    if name not in rivals.BASELINES:
+      raise UserError(
+          f'eval.baselines: expected some of {sorted(rivals.BASELINES)}, '
+          f'found {name!r}.'
+      )
+    if split == 'train' and name.startswith('nearest'):
+      raise UserError(
+          f"eval.baselines: {name!r} finds the training split's own windows "
+          "in eval.split 'train'; leave it out."
+      )
+  least = {'samples': samples, 'batch_size': batch_size}
+  if max_segments is not None:
+    least['max_segments'] = max_segments
+  for field, value in least.items():
+    if value < 1:
+      raise UserError(f'eval.{field}: expected 1 or more, found {value}.')
+
+
+def _subset(total: int, wanted: int | None) -> np.ndarray:
+  if wanted is None or wanted >= total:
+    return np.arange(total)
+  return np.linspace(0, total - 1, wanted).round().astype(int)
+
+
+def _rivals(
+    source: Source, names: Sequence[str], samples: int
+) -> dict[str, SampleFn]:
+  built: dict[str, SampleFn] = {}
+  for name in names:
+    method = rivals.BASELINES[name](source, samples)
+    if name == 'nearest_neighbours':
+      name = f'nearest_neighbour_{method.samples}'
+    built[name] = method
+  return built
+
+
+def _predict(
+    console: rich.console.Console, name: str, method: SampleFn,
+    segments: Batch, chosen: np.ndarray, batch_size: int, samples: int,
+    seed: int
+) -> Any:
+  """Yield indices `[B]`, the number that count, and futures of each batch."""
+  key = jax.random.key(seed)
+  expected = (batch_size, samples, *segments['future'].shape[1:])
+  starts = range(0, len(chosen), batch_size)
+  for number, start in enumerate(
+      rich.progress.track(starts, name, console=console)
+  ):
+    part = chosen[start:start + batch_size]
+    # One shape compiles once; the filling does not count.
+    index = np.concatenate([part, part[-1:].repeat(batch_size - len(part))])
+    batch = {'past': segments['past'][index]}
+    motion = method(batch, jax.random.fold_in(key, number))[:, :samples]
+    if motion.shape != expected:
+      raise UserError(
+          f'{name}: expected futures [B, K, F, J, 3] of {expected}, found '
+          f'{motion.shape}; is eval.samples more than the system draws?'
+      )
+    yield index.astype(np.int32), len(part), motion
+
+
+def _reduce(
+    name: str, measure: Callable[..., suites.Values], batches: Any,
+    truth: suites.Truth, segments: Batch, info: Mapping[str, Any]
+) -> tuple[Row, dict[str, list[float]]]:
+  totals: dict[str, base.Moments] = {}
+  speeds, labels, curves = [], [], []
+  for index, count, motion in batches:
+    values = jax.device_get(measure(motion, index, truth))
+    if not np.isfinite(values.metrics['ADE'][:count]).all():
+      bad = np.flatnonzero(~np.isfinite(values.metrics['ADE'][:count]))
+      raise UserError(
+          f'{name}: expected finite futures, found NaN or infinity in segment '
+          f'{index[bad[0]]}. Did the training diverge?'
+      )
+    for metric, value in values.metrics.items():
+      parts = _moments(value[:count], values.counted[metric][:count])
+      seen = totals.get(metric)
+      totals[metric] = parts if seen is None else base.merge(seen, parts)
+    speeds.append(values.speed[:count])
+    labels.append(segments['label'][index[:count]])
+    curves.append({k: v[:count].sum(0) for k, v in values.curves.items()})
+  row = {metric: base.summary(parts) for metric, parts in totals.items()}
+  speed, label = np.concatenate(speeds), np.concatenate(labels)
+  row |= _cmd(speed, label, segments, len(info['classes']))
+  sums = {k: sum(part[k] for part in curves) for k in curves[0]}
+  means = {k: np.asarray(v, float) / len(speed) for k, v in sums.items()}
+  total = row['APD']['mean'] or 1.0
+  means['share of APD'] = means.pop('APD of valid') / total
+  return row, {k: v.tolist() for k, v in means.items()}
+
+
+def _moments(values: np.ndarray, counted: np.ndarray) -> base.Moments:
+  """Return moments in float64, which the device does not have."""
+  kept = values[counted].astype(np.float64)
+  centre = kept.mean() if len(kept) else 0.0
+  return base.Moments(len(kept), centre, np.sum((kept - centre) ** 2))
+
+
+def _cmd(
+    speed: np.ndarray, label: np.ndarray, segments: Batch, classes: int
+) -> Row:
+  future, labels = segments['future'], segments['label']
+  classwise = measures.mean_speed(future, labels, classes)
+  overall = measures.mean_speed(future, np.zeros_like(labels), 1)
+  single = measures.cmd_single(speed.astype(float), classwise[label])
+  values = {
+      'CMD': measures.cmd(speed, label, classwise),
+      'CMD (paper)': measures.cmd(speed, label, overall, classes='paper'),
+      'CMD (segment)': measures.Cmd(float(single.mean()), float(single.std())),
+  }
+  return {
+      name: {'mean': value.mean, 'std': value.std, 'n': len(speed)}
+      for name, value in values.items()
+  }
+
+
+def _tolerances() -> dict[str, Any]:
+  return {
+      'tolerance': {
+          'stretch %': suites.STRETCH_TOLERANCES.tolist(),
+          'jitter %': suites.JITTER_TOLERANCES.tolist(),
+      }
+  }
+
+
+def _write(path: pathlib.Path, content: Any) -> None:
+  path.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n')
+
+
+def _draw(
+    workdir: pathlib.Path, curves: Mapping[str, Mapping[str, list[float]]],
+    console: rich.console.Console
+) -> None:
+  try:
+    import matplotlib  # noqa: F401
+  except ImportError:
+    console.print('No curves drawn: matplotlib is missing (diffax[viz]).')
+    return
+  from diffax.viz import curves as plots
+
+  for file, key, tolerance, ylabel, label, title in (
+      ('validity.png', 'valid by stretch', suites.STRETCH_TOLERANCES,
+       'valid futures (share)', 'stretch', 'Validity (Fig. 7)'),
+      ('valid_diversity.png', 'share of APD', suites.JITTER_TOLERANCES,
+       'APD of the valid / APD', 'jitter', 'Diversity of the valid (Fig. 12)'),
+  ):
+    plots.lines(
+        workdir / file,
+        {
+            name: (tolerance, np.asarray(row[key]))
+            for name, row in curves.items()
+        },
+        f'tolerated limb {label}, % of its length',
+        ylabel,
+        title,
+    )
+
+
+def _print(
+    rows: Mapping[str, Row], paper: Mapping[str, Mapping[str, float]],
+    title: str, console: rich.console.Console
+) -> None:
+  table = rich.table.Table(
+      title=title,
+      box=rich.box.SIMPLE_HEAD,
+      padding=(0, 1, 0, 0),
+      caption='metres; MAE degrees; stretch, jitter % of the limb. '
+      'Means over segments: std, n and other definitions in metrics.json.',
+  )
+  table.add_column('', no_wrap=True)
+  for metric in suites.TABLE:
+    table.add_column(metric.replace(' ', '\n'), justify='right')
+  for name, row in rows.items():
+    cells = [row[metric]['mean'] for metric in suites.TABLE]
+    table.add_row(name, *map(_cell, cells))
+  table.add_section()
+  for name, printed in paper.items():
+    mark = name if 'paper' in name else f'{name} (paper)'
+    cells = [printed.get(metric) for metric in suites.TABLE]
+    table.add_row(mark, *map(_cell, cells), style='dim')
+  width = max(console.width, _TABLE_WIDTH)
+  rich.console.Console(width=width).print(table)
+
+
+def _cell(value: float | None) -> str:
+  return '-' if value is None else f'{value:.3f}'

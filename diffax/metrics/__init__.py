@@ -1,0 +1,1 @@
+"""Measures of predicted motion: pure functions of arrays in metres."""
