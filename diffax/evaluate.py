@@ -204,7 +204,7 @@ def _reduce(
     speeds.append(values.speed[:count])
     labels.append(segments['label'][index[:count]])
     curves.append({k: v[:count].sum(0) for k, v in values.curves.items()})
-  row = {metric: base.summary(parts) for metric, parts in totals.items()}
+  row: Row = {name: base.summary(parts) for name, parts in totals.items()}
   speed, label = np.concatenate(speeds), np.concatenate(labels)
   row |= _cmd(speed, label, segments, len(info['classes']))
   sums = {k: sum(part[k] for part in curves) for k in curves[0]}

@@ -217,7 +217,7 @@ class Multimodal(NamedTuple):
 
 
 def multimodal(
-    last_pose: Array,
+    last_pose: np.ndarray,
     threshold: float,
     *,
     members: str = 'released',
@@ -415,7 +415,7 @@ def motion_speed(motion: Array) -> Array:
   return jnp.mean(jnp.sqrt(jnp.sum(step**2, axis=-1)), axis=-1)
 
 
-def cmd_single(speed: Array, mean_speed: Array) -> Array:
+def cmd_single(speed: np.ndarray, mean_speed: np.ndarray) -> np.ndarray:
   """Return the cumulative motion distance of one course of speed (Eq. 8).
 
   Args:

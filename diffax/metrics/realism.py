@@ -121,12 +121,12 @@ def limb_statistics(
     edges: `[E, 2]` pairs of nodes.
 
   Returns:
-    `error`: |l_f - b| averaged over frames and limbs, metres, over samples;
-    `variance`: of l over the frames (unbiased), metres squared, over samples
-    and limbs; `jitter`: |l_{f+1} - l_f|, metres, over everything.
+    `error`: |l_f - true l_f| averaged over frames and limbs, metres, over
+    samples; `variance`: of l over the frames (unbiased), metres squared, over
+    samples and limbs; `jitter`: |l_{f+1} - l_f|, metres, over everything.
   """
   length = limb_lengths(pred, edges)
-  true = jnp.mean(limb_lengths(target, edges), axis=0)[None, None]
+  true = limb_lengths(target, edges)[None]
   statistics = {
       'error': jnp.mean(jnp.abs(length - true), axis=(1, 2)),
       'variance': jnp.var(length, axis=1, ddof=1),

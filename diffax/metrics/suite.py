@@ -32,10 +32,10 @@ class Truth(NamedTuple):
     apd_others: the same without the segment itself (paper), `[N]`, metres.
   """
 
-  futures: Array
+  futures: Array | np.ndarray
   sets: forecasting.Multimodal
-  apd: Array
-  apd_others: Array
+  apd: Array | np.ndarray
+  apd_others: Array | np.ndarray
 
 
 class Values(NamedTuple):
@@ -110,14 +110,14 @@ def _segment(
     pred: Array, index: Array, known: Truth, edges: np.ndarray,
     pairs: np.ndarray
 ) -> Values:
-  target = known.futures[index]
+  target = jnp.asarray(known.futures)[index]
   distance = forecasting.frame_distance(pred, target)
   average = jnp.mean(distance, axis=-1)
   joints = forecasting.mpjpe(pred, target)
   sets = known.sets
   multi = forecasting.multimodal_errors(
-      pred, index, known.futures, sets.members, sets.starts[index],
-      sets.counts[index]
+      pred, index, jnp.asarray(known.futures), jnp.asarray(sets.members),
+      jnp.asarray(sets.starts)[index], jnp.asarray(sets.counts)[index]
   )
   apart = forecasting.pairwise_distance(pred)
   samples = pred.shape[0]
@@ -169,10 +169,11 @@ def _limbs(
       'jitter RMSE': released.jitter_rmse,
       'stretch mean (paper)': printed.stretch_mean,
   }
+  stretches, jitters = map(jnp.asarray, (STRETCH_TOLERANCES, JITTER_TOLERANCES))
   stretch, jitter = 100 * released.stretch_max, 100 * released.jitter_max
   curves = {
-      'valid by stretch': realism.validity(stretch, STRETCH_TOLERANCES),
-      'valid by jitter': realism.validity(jitter, JITTER_TOLERANCES),
-      'APD of valid': realism.valid_apd(apart, jitter, JITTER_TOLERANCES),
+      'valid by stretch': realism.validity(stretch, stretches),
+      'valid by jitter': realism.validity(jitter, jitters),
+      'APD of valid': realism.valid_apd(apart, jitter, jitters),
   }
   return {name: 100 * jnp.mean(x) for name, x in parts.items()}, curves

@@ -4,7 +4,7 @@ Each is a function like a trained system's: (batch, key) -> `[B, K, F, J, 3]`
 in metres; none draws random numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -96,7 +96,8 @@ def _search(query: Array, bank: Array, size: Array, samples: int) -> Array:
 
 _nearest = jax.jit(_search, static_argnums=3)
 
-BASELINES = {
+Baseline = ZeroVelocity | NearestNeighbour
+BASELINES: Mapping[str, Callable[[Source, int], Baseline]] = {
     'zero_velocity': zero_velocity,
     'nearest_neighbour': nearest_neighbour,
     'nearest_neighbours': nearest_neighbours,
