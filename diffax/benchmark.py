@@ -7,6 +7,7 @@ the same run as the best rate of square float32 products.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+import functools
 import json
 import math
 import pathlib
@@ -136,16 +137,18 @@ def stage_timings(
   sample = jax.jit(system.sample)
   few = jax.tree.map(lambda x: x[:pasts], batch)
   work = {
-      f'training step, batch {batch_size}': (jax.jit(step), (state, batch)),
-      f'sampling, {pasts} past(s)': (
-          sample, (state.params, state.frozen, few),
+      f'training step, batch {batch_size}': functools.partial(
+          jax.jit(step), state, batch
+      ),
+      f'sampling, {pasts} past(s)': functools.partial(
+          sample, state.params, state.frozen, few
       ),
   }
   timings = {
       name: Timing(
-          seconds(lambda f=f, a=a: f(*a, key), repeats), flops(f, *a, key)
+          seconds(functools.partial(call, key), repeats), flops(call, key)
       )
-      for name, (f, a) in work.items()
+      for name, call in work.items()
   }
   return counts, timings
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import ml_collections
-from ml_collections import config_flags  # noqa: F401  (re-exported for main)
 
 from diffax import data
 from diffax import systems
@@ -26,7 +25,8 @@ from diffax.train import checkpoint
 
 SHARED = ('data', 'system', 'optim', 'ema', 'checkpoint')
 STAGE = (
-    'seed', 'steps', 'epochs', 'epoch_steps', 'batch_size', 'pretrained', *SHARED
+    'seed', 'steps', 'epochs', 'epoch_steps', 'batch_size', 'pretrained',
+    *SHARED,
 )
 # What is written in epochs when a stage gives `epochs` instead of `steps`.
 _IN_EPOCHS = {

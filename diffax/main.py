@@ -9,7 +9,7 @@ Exit status: 0 done, 2 a mistake the user can mend, 75 stopped by a signal
 with everything saved (run the same command again), other: a fault.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 import pathlib
 import sys
 from typing import Any, NamedTuple
@@ -26,9 +26,13 @@ from diffax import sampling
 from diffax.data.base import Source
 from diffax.errors import UserError
 from diffax.systems.base import System
+from diffax.systems.base import Variables
 from diffax.train import checkpoint
 from diffax.train import devices
 from diffax.train import loop
+from diffax.typing import Array
+from diffax.typing import Batch
+from diffax.typing import Key
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Experiment file, `experiments/NAME.py[:variant,...]`.'
@@ -49,34 +53,23 @@ _ASF = flags.DEFINE_string('asf', None, 'Skeleton of an .amc --input.')
 
 
 class Trained(NamedTuple):
-  """The last stage of a run: its system, data and weights."""
+  """Hold a trained run: its data and its futures.
 
-  system: System
+  Attributes:
+    source: of the last stage.
+    sample: batch with `past` `[B, P, J, 3]`, key -> `[B, K, F, J, 3]`, metres.
+  """
+
   source: Source
-  params: Any
-  frozen: Mapping[str, Any]
-
-  def sample(self, batch: Mapping[str, Any], key: jax.Array) -> jax.Array:
-    """Return futures `[B, K, F, J, 3]` in metres."""
-    return _sample(self.system, self.params, self.frozen, batch, key)
-
-
-def _sample(system, params, frozen, batch, key):
-  past = {'past': batch['past']}
-  return _jitted(system.sample)(params, frozen, past, key)['motion']
-
-
-_JITTED: dict[Any, Any] = {}
-
-
-def _jitted(function):
-  return _JITTED.setdefault(function, jax.jit(function))
+  sample: Callable[[Batch, Key], Array]
 
 
 def train(config: Any, workdir: pathlib.Path) -> None:
   """Train the stages in order; finished ones are only restored."""
   for name in config.stages:
     settings, source, system = configs.parts(configs.stage(config, name))
+    shapes = _shapes(system, source)
+    print(f'{name}: {benchmark.count(shapes.params):,} parameters')
     loop.fit(
         system,
         source.train,
@@ -88,14 +81,13 @@ def train(config: Any, workdir: pathlib.Path) -> None:
         checkpoint=settings['checkpoint'],
         log_every=config.log_every,
         workdir=workdir / name,
-        frozen=_frozen(settings, system, source.train(0), workdir),
+        frozen=configs.frozen(settings, workdir, shapes.frozen),
         config=settings,
     )
 
 
-def _frozen(settings, system, batch, workdir):
-  shapes = jax.eval_shape(system.init, jax.random.key(0), batch)
-  return configs.frozen(settings, workdir, shapes.frozen)
+def _shapes(system: System, source: Source) -> Variables:
+  return jax.eval_shape(system.init, jax.random.key(0), source.train(0))
 
 
 def restore(config: Any, workdir: pathlib.Path) -> Trained:
@@ -109,11 +101,17 @@ def restore(config: Any, workdir: pathlib.Path) -> Trained:
         f'folder {folder}. Run --mode=train first.'
     )
   params, step = checkpoint.load(folder, config.eval.weights)
-  shapes = jax.eval_shape(system.init, jax.random.key(0), source.train(0))
+  shapes = _shapes(system, source)
   configs.check_shapes(params, shapes.params, str(folder))
   print(f'{name}: {config.eval.weights} of step {step} from {folder}')
   frozen = configs.frozen(settings, workdir, shapes.frozen)
-  return Trained(system, source, params, frozen)
+  # The weights are arguments: as constants they would be compiled in.
+  call = jax.jit(system.sample)
+
+  def sample(batch: Batch, key: Key) -> Array:
+    return call(params, frozen, {'past': batch['past']}, key)['motion']
+
+  return Trained(source, sample)
 
 
 def report(config: Any, workdir: pathlib.Path) -> None:

@@ -141,7 +141,9 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   config.system.width = 16
   config.log_every = 5
   for stage in (config.autoencoder, config.diffusion):
-    stage.update({'epochs': 1, 'epoch_steps': 10, 'batch_size': 8})
+    stage.update({'epochs': None, 'steps': 10, 'batch_size': 8})
+  # One length of futures, so that one program is compiled.
+  config.autoencoder.data.curriculum = {'ramp': 5, 'buckets': (40,)}
   config.diffusion.system.denoiser = {
       'width': 32, 'depth': 2, 'heads': 2, 'head_width': 16,
   }

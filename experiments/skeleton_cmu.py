@@ -40,7 +40,7 @@ def budget(config: ml_collections.ConfigDict) -> None:
   config.data.update({'fps': 20, 'test_first': 10, 'test_stride': 10})
   config.data.update({'train_stride': 5, 'train_jitter': 2})
   config.system.update({'width': 64, 'encoder_layers': 1})
-  stages = {'autoencoder': (4000, 4e-3), 'diffusion': (4000, 1e-3)}
+  stages = {'autoencoder': (7000, 4e-3), 'diffusion': (4000, 1e-3)}
   for name, (steps, rate) in stages.items():
     stage = config[name]
     stage.update({'epochs': None, 'steps': steps, 'batch_size': 32})

@@ -22,12 +22,15 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
+from diffax.nn import recurrent
 from diffax.nn.attention import TypedGraphAttention
 from diffax.nn.embed import linear
 from diffax.nn.embed import TimeEmbedding
+from diffax.nn.graph import row_normalise
 from diffax.nn.graph import TypedGraphLinear
-from diffax.nn.recurrent import TypedGraphGRU
 from diffax.typing import Array
+
+Frame = tuple[Array, ...]
 
 
 class Encoder(nn.Module):
@@ -58,22 +61,34 @@ class Encoder(nn.Module):
       Latents `[B, J, D]` in (-1, 1).
     """
     chex.assert_shape(motion, (None, None, len(self.types), 3))
-    length = motion.shape[1]
-    x = jnp.transpose(motion, (1, 2, 0, 3))
+    x = jnp.transpose(motion, (1, 2, 0, 3)).astype(self.dtype)
     start = TypedGraphLinear(
         self.types, self.width, dtype=self.dtype, name='start'
     )
-    h = start(x[0])
-    for layer in range(self.layers):
-      gru = TypedGraphGRU(
-          self.types, self.width, dtype=self.dtype, name=f'gru_{layer}'
-      )
-      x = gru(h, x, length)
-    last = x[-1]
+    cells = [
+        recurrent.TypedGraphGRU(
+            self.types, self.width, dtype=self.dtype, name=f'gru_{layer}'
+        )(self.width if layer else 3)
+        for layer in range(self.layers)
+    ]
+    matrices = [row_normalise(c.graph).astype(self.dtype) for c in cells]
+
+    def step(states: Frame, frame: Frame) -> tuple[Frame, None]:
+      x, *counts = frame
+      after = []
+      for cell, matrix, h in zip(cells, matrices, states):
+        share = recurrent.input_share(cell, x)
+        x = recurrent.update(cell, matrix, h, share)
+        x = jnp.where(counts[0], x, h) if counts else x
+        after.append(x)
+      return tuple(after), None
+
+    frames: Frame = (x,)
     if horizon is not None:
       chex.assert_shape(horizon, motion.shape[:1])
-      frame = (horizon - 1)[None, None, :, None]
-      last = jnp.take_along_axis(x, frame, axis=0)[0]
+      frame = jnp.arange(motion.shape[1])[:, None, None, None]
+      frames = (x, frame < horizon[None, None, :, None])
+    (*_, last), _ = recurrent.unroll(step, (start(x[0]),) * self.layers, frames)
     readout = TypedGraphLinear(
         self.types, self.width, dtype=self.dtype, name='readout'
     )
@@ -116,16 +131,21 @@ class Decoder(nn.Module):
     start = TypedGraphLinear(
         self.types, self.width, dtype=self.dtype, name='start'
     )
-    gru = TypedGraphGRU(
+    gru = recurrent.TypedGraphGRU(
         self.types, self.width, drifts=True, dtype=self.dtype, name='gru'
     )
-    states = gru(start(before), last, length)
     readout = TypedGraphLinear(self.types, 3, dtype=self.dtype, name='readout')
-    nodes, samples = states.shape[1:3]
-    states = jnp.swapaxes(states, 0, 1).reshape(nodes, -1, self.width)
-    y = jnp.tanh(readout(states)).astype(jnp.float32)
-    y = y.reshape(nodes, length, samples, 3).transpose(2, 1, 0, 3)
-    return y.reshape(*batch, length, nodes, 3)
+    cell, read = gru(last.shape[-1]), readout.function(self.width)
+    share = recurrent.input_share(cell, last.astype(self.dtype))
+
+    def step(h: Array, matrix: Array) -> tuple[Array, Array]:
+      h = recurrent.update(cell, matrix, h, share)
+      return h, jnp.tanh(read(h))
+
+    matrices = recurrent.drifting(cell.graph, cell.drift, length)
+    _, y = recurrent.unroll(step, start(before), matrices.astype(self.dtype))
+    y = jnp.transpose(y, (2, 0, 1, 3)).astype(jnp.float32)
+    return y.reshape(*batch, *y.shape[1:])
 
 
 class ResidualBlock(nn.Module):

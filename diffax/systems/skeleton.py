@@ -79,7 +79,7 @@ def autoencoder(
   def init(key: Key, batch: Batch) -> Variables:
     return Variables(_init_networks(encoder, decoder, key, batch), {})
 
-  def reconstruct(params: Params, batch: Batch, horizon: Array | None) -> Array:
+  def reconstruct(params: Params, batch: Batch, horizon: Array | None) -> Any:
     past, future = batch['past'] / box_size, batch['future'] / box_size
     z = encoder.apply(params['encoder'], future, horizon)
     length = future.shape[1]
@@ -161,15 +161,15 @@ def diffusion(
     frozen = _init_networks(encoder, decoder, key_frozen, batch)
     return Variables(params, {'autoencoder': frozen})
 
-  def encode(frozen: Params, motion: Array) -> Array:
+  def encode(frozen: Params, motion: Array) -> Any:
     parts = frozen['autoencoder']
     return encoder.apply(parts['encoder'], motion / box_size)
 
-  def decode(frozen: Params, past: Array, z: Array, length: int) -> Array:
+  def decode(frozen: Params, past: Array, z: Array, length: int) -> Any:
     parts = frozen['autoencoder']
     return decoder.apply(parts['decoder'], past / box_size, z, length)
 
-  def predict(params: Params, xt: Array, condition: Array, t: Array) -> Array:
+  def predict(params: Params, xt: Array, condition: Array, t: Array) -> Any:
     # The network counts its times from 0, the process from 1 (0 is clean).
     return network.apply(params, xt, condition, t - 1)
 

@@ -1,6 +1,5 @@
 """Devices and hosts: one mesh, batches split over it, state on all of it."""
 
-from collections.abc import Callable
 import os
 from typing import Any
 
@@ -9,38 +8,68 @@ import numpy as np
 
 from diffax.errors import UserError
 from diffax.typing import Batch
-from diffax.typing import PyTree
 
 AXIS = 'data'
-_CLUSTER = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE', 'JAX_COORDINATOR_ADDRESS')
 
 
 def initialise() -> None:
   """Join the other processes when a cluster started several.
 
-  SLURM, Open MPI and TPU pods are recognised by JAX itself; elsewhere set
-  JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+  SLURM's `srun`, Open MPI and TPU pods are recognised by JAX itself;
+  elsewhere set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+
+  Raises:
+    UserError: if one of those three is missing or not a number.
   """
   if jax.distributed.is_initialized():
     return
-  several = any(os.environ.get(name, '1') != '1' for name in _CLUSTER)
-  if several or os.environ.get('TPU_WORKER_HOSTNAMES', '').count(','):
+  env = os.environ
+  # `sbatch` without `srun` also sets the number of tasks, but starts one.
+  slurm = 'SLURM_STEP_NODELIST' in env and env.get('SLURM_NTASKS', '1') != '1'
+  mpi = env.get('OMPI_COMM_WORLD_SIZE', '1') != '1'
+  pod = ',' in env.get('TPU_WORKER_HOSTNAMES', '')
+  if 'JAX_COORDINATOR_ADDRESS' in env:
     jax.distributed.initialize(**_explicit())
+  elif slurm or mpi or pod:
+    jax.distributed.initialize()
 
 
 def _explicit() -> dict[str, Any]:
-  if 'JAX_COORDINATOR_ADDRESS' not in os.environ:
-    return {}
-  return {
-      'coordinator_address': os.environ['JAX_COORDINATOR_ADDRESS'],
-      'num_processes': int(os.environ['JAX_NUM_PROCESSES']),
-      'process_id': int(os.environ['JAX_PROCESS_ID']),
+  found: dict[str, Any] = {
+      'coordinator_address': os.environ['JAX_COORDINATOR_ADDRESS']
   }
+  for key in ('num_processes', 'process_id'):
+    name = f'JAX_{key.upper()}'
+    value = os.environ.get(name, '')
+    if not value.isdigit():
+      raise UserError(
+          f'{name}: expected a number, as JAX_COORDINATOR_ADDRESS is set; '
+          f'found {value!r}.'
+      )
+    found[key] = int(value)
+  return found
 
 
-def mesh(devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
-  """Return a mesh of one axis over all devices of all hosts, or those given."""
+def mesh(
+    devices: list[jax.Device] | None = None, batch_size: int | None = None
+) -> jax.sharding.Mesh:
+  """Return a mesh of one axis.
+
+  Args:
+    devices: to use; by default all of all hosts.
+    batch_size: if given and there is one host, as many devices are taken as
+      divide it.
+
+  Returns:
+    A mesh with the one axis `data`.
+  """
   devices = jax.devices() if devices is None else devices
+  if batch_size and jax.process_count() == 1:
+    most = len(devices)
+    count = max(n for n in range(1, most + 1) if batch_size % n == 0)
+    if count < most:
+      print(f'batch of {batch_size}: {count} of {most} devices are used')
+    devices = devices[:count]
   # The default, explicit axes, breaks attention and reshapes of the batch.
   auto = (jax.sharding.AxisType.Auto,)
   return jax.sharding.Mesh(np.array(devices), (AXIS,), axis_types=auto)
@@ -77,12 +106,13 @@ def shard(batch: Batch, over: jax.sharding.Mesh) -> Batch:
           f'batch_size: expected a multiple of the {over.size} devices, found '
           f'{x.shape[0]}.'
       )
-    cut: Callable[[Any], np.ndarray] = x.__getitem__
-    return jax.make_array_from_callback(x.shape, sharding, cut)
+    return jax.make_array_from_callback(
+        x.shape, sharding, lambda index: x[index]
+    )
 
   return jax.tree.map(place, dict(batch))
 
 
-def fetch(tree: PyTree) -> PyTree:
-  """Copy a replicated tree to NumPy on this host."""
-  return jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), tree)
+def is_first() -> bool:
+  """Return whether this process is the one that writes and prints."""
+  return jax.process_index() == 0

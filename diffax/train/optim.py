@@ -1,9 +1,17 @@
-"""Optimisers and learning rates by name, from a config section.
+"""Optimisers, learning rates and averaging by name, from a config section.
+
+With the gradient g_n of step n = 1, 2, ... and the rate eta_n:
 
   (1)  step_decay(n) = max(value factor^(1 + floor((n - hold) / every)), floor)
        for n >= hold, else value
+  (2)  m_n = b1 m_{n-1} + (1 - b1) g_n,  v_n = b2 v_{n-1} + (1 - b2) g_n^2
+  (3)  w_n = max(w_{n-1}, v_n),
+       update = -eta_n ((m_n / (1 - b1^n)) / (sqrt(w_n / (1 - b2^n)) + eps)
+                        + weight_decay params)
+  (4)  decay of the average = min(decay, 1 - (1 + n - start - 1)^(-2/3))
 
-covers the released schedules of SkeletonDiffusion.
+Eq. 1 covers the released learning rates of SkeletonDiffusion, Eq. 3 is AMSGrad
+as in PyTorch: the maximum is over the moments before their bias is corrected.
 
 References:
   Kingma and Ba, "Adam", 2015. Loshchilov and Hutter, "Decoupled Weight Decay
@@ -15,6 +23,7 @@ import inspect
 from typing import Any
 
 import chex
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -45,6 +54,7 @@ def step_decay(
   Returns:
     Rate by step.
   """
+  at_least(1, 'optim.schedule.every', every)
 
   def rate(step: Array) -> Array:
     decays = jnp.where(step >= hold, 1 + (step - hold) // every, 0)
@@ -56,7 +66,18 @@ def step_decay(
 def cosine(
     value: float, steps: int, warmup: int = 0, end: float = 0.0
 ) -> Schedule:
-  """Rise linearly for `warmup` steps, then fall as a half cosine to `end`."""
+  """Rise linearly for `warmup` steps, then fall as a half cosine.
+
+  Args:
+    value: greatest rate, reached after the warm-up.
+    steps: length of the whole, warm-up included.
+    warmup: steps of the rise from 0.
+    end: last rate.
+
+  Returns:
+    Rate by step.
+  """
+  at_least(warmup + 1, 'optim.schedule.steps', steps)
   return optax.warmup_cosine_decay_schedule(
       0.0 if warmup else value, value, warmup, steps, end
   )
@@ -69,16 +90,55 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
 }
 
 
+def scale_by_amsgrad(
+    b1: float, b2: float, eps: float
+) -> optax.GradientTransformation:
+  """Scale by the greatest second moment so far (Eq. 3).
+
+  `optax.scale_by_amsgrad` takes the maximum of corrected moments instead,
+  which holds the first steps' large corrections for ever.
+
+  Args:
+    b1: decay of the first moment.
+    b2: decay of the second moment.
+    eps: added to the root of the second moment.
+
+  Returns:
+    A gradient transformation.
+  """
+
+  def init(params: Params) -> optax.ScaleByAmsgradState:
+    zeros = optax.tree.zeros_like
+    return optax.ScaleByAmsgradState(
+        jnp.zeros((), jnp.int32), zeros(params), zeros(params), zeros(params)
+    )
+
+  def update(
+      grads: Params, state: Any, params: Params | None = None
+  ) -> tuple[Params, optax.ScaleByAmsgradState]:
+    del params
+    count = optax.safe_increment(state.count)
+    mu = optax.tree.update_moment(grads, state.mu, b1, 1)
+    nu = optax.tree.update_moment(grads, state.nu, b2, 2)
+    most = jax.tree.map(jnp.maximum, state.nu_max, nu)
+    scaled = jax.tree.map(
+        lambda m, w: m / (jnp.sqrt(w) + eps),
+        optax.tree.bias_correction(mu, b1, count),
+        optax.tree.bias_correction(most, b2, count),
+    )
+    return scaled, optax.ScaleByAmsgradState(count, mu, nu, most)
+
+  return optax.GradientTransformation(init, update)
+
+
 _SCALINGS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     'adam': optax.scale_by_adam,
     'adamw': optax.scale_by_adam,
-    # Takes the maximum of bias-corrected second moments; PyTorch corrects the
-    # maximum. The two agree once the moments have warmed up.
-    'adamw_amsgrad': optax.scale_by_amsgrad,
+    'adamw_amsgrad': scale_by_amsgrad,
 }
 
 
-def schedule(name: str, **options: float) -> Schedule:
+def make_schedule(name: str, **options: float) -> Schedule:
   """Build a learning rate.
 
   Args:
@@ -96,15 +156,27 @@ def schedule(name: str, **options: float) -> Schedule:
         f'optim.schedule.name: expected one of {sorted(SCHEDULES)}, found '
         f'{name!r}.'
     )
-  try:
-    inspect.signature(SCHEDULES[name]).bind(**options)
-  except TypeError as error:
-    raise UserError(f'optim.schedule: {name!r}: {error}.') from error
+  check(SCHEDULES[name], options, 'optim.schedule')
   return SCHEDULES[name](**options)
 
 
-def optimiser(
-    *,
+def optimiser(**options: Any) -> optax.GradientTransformation:
+  """Build an optimiser from a config section.
+
+  Args:
+    **options: arguments of `chain`.
+
+  Returns:
+    A gradient transformation.
+
+  Raises:
+    UserError: if an option is unknown or missing, and as `chain`.
+  """
+  check(chain, options, 'optim')
+  return chain(**options)
+
+
+def chain(
     name: str,
     schedule: Mapping[str, Any],
     clip: float | None = None,
@@ -113,7 +185,7 @@ def optimiser(
     b2: float = 0.999,
     eps: float = 1e-8,
 ) -> optax.GradientTransformation:
-  """Build an optimiser.
+  """Chain clipping, scaling, weight decay and learning rate.
 
   Args:
     name: adam, adamw or adamw_amsgrad; decay is decoupled in the latter two.
@@ -136,43 +208,77 @@ def optimiser(
     )
   if name == 'adam' and weight_decay:
     raise UserError('optim.weight_decay: adam takes none; use adamw.')
+  check(make_schedule, schedule, 'optim.schedule')
   parts = [] if clip is None else [optax.clip_by_global_norm(clip)]
   parts.append(_SCALINGS[name](b1=b1, b2=b2, eps=eps))
   if weight_decay:
     parts.append(optax.add_decayed_weights(weight_decay))
-  parts.append(optax.scale_by_learning_rate(_build_schedule(**schedule)))
+  parts.append(optax.scale_by_learning_rate(make_schedule(**schedule)))
   return optax.chain(*parts)
 
 
-_build_schedule = schedule
-
-
 def ema_decay(step: Array, decay: float, every: int, start: int) -> Array:
-  """Return the decay of the moving average after a step.
+  """Return the decay of the moving average after a step (Eq. 4).
 
-  The average is a copy of the parameters up to step `start`; from then on it
-  moves every `every` steps with min(decay, 1 - (1 + n)^(-2/3)), where n is the
-  number of steps since; between, and where it does not move, the decay is 1.
+  The average moves after the first of every `every` steps. It is a copy of
+  the parameters up to the first move after `start` steps.
 
   Args:
-    step: number of steps taken, at least 1.
+    step: number of steps taken, n, at least 1.
     decay: greatest decay.
     every: steps between moves.
-    start: first steps, which copy.
+    start: steps before the averaging.
 
   Returns:
-    A scalar within [0, 1].
+    A scalar within [0, 1]: 1 where the average stays, 0 where it is a copy.
 
   References:
     The ema_pytorch library, as used by SkeletonDiffusion's released code.
   """
-  n = jnp.maximum(step - start - 1, 0).astype(jnp.float32)
+  before = step - 1
+  n = jnp.maximum(before - start, 0).astype(jnp.float32)
   moving = jnp.minimum(decay, 1.0 - (1.0 + n) ** (-2.0 / 3.0))
-  moving = jnp.where(step <= start, 0.0, moving)
-  return jnp.where(step % every == 0, moving, 1.0)
+  moving = jnp.where(before <= (start // every + 1) * every, 0.0, moving)
+  return jnp.where(before % every == 0, moving, 1.0)
 
 
 def update_ema(ema: Params, params: Params, decay: Array) -> Params:
   """Return decay ema + (1 - decay) params."""
   chex.assert_trees_all_equal_shapes(ema, params)
   return optax.incremental_update(params, ema, 1.0 - decay)
+
+
+def check(
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
+    field: str,
+    given: int = 0,
+) -> None:
+  """Raise unless `options` are arguments of a function.
+
+  Args:
+    function: that takes them.
+    options: by name.
+    field: where they stand in the config, for the message.
+    given: leading arguments that do not come from the config.
+
+  Raises:
+    UserError: naming what is unknown or missing, and what there is.
+  """
+  known = dict(list(inspect.signature(function).parameters.items())[given:])
+  kinds = {p.kind for p in known.values()}
+  named = {k: p for k, p in known.items() if p.kind != p.VAR_KEYWORD}
+  for key in options:
+    if key not in named and inspect.Parameter.VAR_KEYWORD not in kinds:
+      raise UserError(
+          f'{field}.{key}: no such setting; expected some of {sorted(named)}.'
+      )
+  for key, parameter in named.items():
+    if parameter.default is parameter.empty and key not in options:
+      raise UserError(f'{field}.{key}: expected a value, found none.')
+
+
+def at_least(least: int, field: str, found: int) -> None:
+  """Raise a UserError that names the field of a number that is too small."""
+  if found < least:
+    raise UserError(f'{field}: expected at least {least}, found {found!r}.')

@@ -10,7 +10,6 @@ import optax
 from diffax.systems.base import System
 from diffax.train import optim
 from diffax.train.state import TrainState
-from diffax.typing import Array
 from diffax.typing import Batch
 from diffax.typing import Key
 from diffax.typing import Metrics
@@ -26,7 +25,7 @@ def make_step(
   """Build the step of a system.
 
   A loss or gradient that is not finite leaves parameters, average and
-  optimiser as they were and counts in `skipped`.
+  optimiser as they were, to the bit, and counts in `skipped`.
 
   Args:
     system: to train.
@@ -34,8 +33,15 @@ def make_step(
     ema: arguments of `optim.ema_decay`.
 
   Returns:
-    (state, batch, key) -> (state, metrics), to be jitted.
+    (state, batch, key) -> (state, metrics), to be jitted; the metrics are
+    `loss`, `gradient_norm` before clipping, `skipped` (steps in a row, this
+    one included) and the system's own.
+
+  Raises:
+    UserError: if an argument of `ema` is unknown or missing.
   """
+  optim.check(optim.ema_decay, ema, 'ema', given=1)
+  optim.at_least(1, 'ema.every', ema['every'])
 
   def step(
       state: TrainState, batch: Batch, key: Key
@@ -52,21 +58,15 @@ def make_step(
     def keep(new: Any, old: Any) -> Any:
       return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
 
+    skipped = jnp.where(finite, 0, state.skipped + 1)
     state = state.replace(
         step=state.step + 1,
         params=keep(params, state.params),
         ema=keep(averaged, state.ema),
         opt_state=keep(opt_state, state.opt_state),
-        skipped=jnp.where(finite, 0, state.skipped + 1),
+        skipped=skipped,
     )
-    return state, _report(loss, norm, state.skipped, metrics)
+    report = {'loss': loss, 'gradient_norm': norm, 'skipped': skipped}
+    return state, {**metrics, **report}
 
   return step
-
-
-def _report(
-    loss: Array, norm: Array, skipped: Array, metrics: Metrics
-) -> Metrics:
-  return {
-      'loss': loss, 'gradient_norm': norm, 'skipped': skipped, **metrics
-  }
