@@ -1,16 +1,24 @@
 """Checkpoints that are whole or absent, and known to be unchanged.
 
-A step is written by orbax into a folder with a temporary name, the SHA-256 of
-every file is added, and one rename makes it count. Restoring checks the sums
-and falls back to the newest older step that passes, naming the bad file:
-array data on disk carry no checksum of their own, so a flipped bit would
-otherwise be restored as a wrong number.
+  checkpoints/00001000/{params,ema,opt_state,counters}/  one step
+  checkpoints/00001000/SHA256.json                       sums of its files
+  checkpoints/frozen/                                    written once
+
+A folder is written by orbax under a temporary name, the SHA-256 of every file
+is added, and one rename makes it count. Restoring checks the sums and falls
+back to the newest older step that passes, naming the bad file: array data on
+disk carry no checksum of their own, so a flipped bit would otherwise be
+restored as a wrong number.
 """
 
+from collections.abc import Mapping
+import concurrent.futures
 import hashlib
 import json
+import os
 import pathlib
 import shutil
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -19,24 +27,31 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from diffax.errors import UserError
+from diffax.train import devices
 from diffax.train.state import TrainState
+from diffax.typing import Params
 from diffax.typing import PyTree
 
+ITEMS = ('params', 'ema', 'frozen')
 _SUMS = 'SHA256.json'
-_ITEMS = ('params', 'ema', 'opt_state', 'counters')
+_FROZEN = 'frozen'
 
 
 def _folder(workdir: pathlib.Path) -> pathlib.Path:
   return pathlib.Path(workdir).absolute() / 'checkpoints'
 
 
+def _step_folder(workdir: pathlib.Path, step: int) -> pathlib.Path:
+  return _folder(workdir) / f'{step:08d}'
+
+
 def steps(workdir: pathlib.Path) -> list[int]:
-  """Return the finished steps in a stage's folder, ascending."""
+  """Return the steps in a stage's folder, ascending; empty ones don't count."""
   folder = _folder(workdir)
   found = folder.iterdir() if folder.is_dir() else ()
   return sorted(
       int(path.name) for path in found
-      if path.name.isdigit() and (path / _SUMS).is_file()
+      if path.name.isdigit() and path.is_dir() and any(path.iterdir())
   )
 
 
@@ -49,54 +64,116 @@ def _items(state: TrainState) -> dict[str, Any]:
   }
 
 
-def save(workdir: pathlib.Path, state: TrainState, keep: int = 3) -> None:
-  """Write a step; all hosts call this together.
+class Saver:
+  """Write steps in the background, one at a time.
+
+  A state is copied to this host's memory when it is given, so that the next
+  step may overwrite it. Of several processes the first one writes.
+  """
+
+  def __init__(self, workdir: pathlib.Path, keep: int):
+    self._workdir, self._keep = workdir, keep
+    self._pool = concurrent.futures.ThreadPoolExecutor(1)
+    self._writing: concurrent.futures.Future[None] | None = None
+
+  def __enter__(self) -> 'Saver':
+    return self
+
+  def __exit__(
+      self,
+      kind: type[BaseException] | None,
+      error: BaseException | None,
+      trace: TracebackType | None,
+  ) -> None:
+    self._pool.shutdown()
+
+  def save(self, state: TrainState) -> None:
+    """Begin to write a step; `frozen` is not part of it.
+
+    Raises:
+      UserError: if the step before could not be written.
+    """
+    self.wait()
+    if devices.is_first():
+      items = _copy(_items(state))
+      self._writing = self._pool.submit(
+          _write_step, self._workdir, items, self._keep
+      )
+
+  def wait(self) -> None:
+    """Wait for the step that is being written.
+
+    Raises:
+      UserError: if it could not be; the older ones are whole.
+    """
+    if self._writing is not None:
+      self._writing.result()
+      self._writing = None
+
+
+def _copy(tree: PyTree) -> PyTree:
+  return jax.tree.map(lambda x: np.array(x.addressable_data(0)), tree)
+
+
+def _write_step(
+    workdir: pathlib.Path, items: Mapping[str, PyTree], keep: int
+) -> None:
+  step = int(items['counters']['step'])
+  _write(_step_folder(workdir, step), items)
+  for old in steps(workdir)[:-keep]:
+    shutil.rmtree(_step_folder(workdir, old), ignore_errors=True)
+
+
+def _write(final: pathlib.Path, items: Mapping[str, PyTree]) -> None:
+  """Write trees of NumPy arrays into a folder that appears when it is whole.
 
   Args:
-    workdir: folder of the stage.
-    state: to save; `frozen` is not, since it is given.
-    keep: newest steps that stay.
+    final: the folder; one of that name is replaced.
+    items: trees by name.
 
   Raises:
-    UserError: if the disk is full or not writable; older steps stay whole.
+    UserError: if the disk is full or not writable.
   """
-  folder, step = _folder(workdir), int(state.step)
-  final = folder / f'{step:08d}'
-  if step in steps(workdir):
-    return
-  work = folder / f'{step:08d}.part'
+  work = final.with_name(f'{final.name}.part')
   try:
-    if jax.process_index() == 0:
-      folder.mkdir(parents=True, exist_ok=True)
-      for stale in (*folder.glob('*.part'), final):
-        shutil.rmtree(stale, ignore_errors=True)
-    _barrier(f'clean {step}')
-    with ocp.StandardCheckpointer() as checkpointer:
-      for name, item in _items(state).items():
-        checkpointer.save(work / name, item)
-        checkpointer.wait_until_finished()
-    if jax.process_index() == 0:
-      (work / _SUMS).write_text(json.dumps(_sums(work), indent=1))
-      work.rename(final)
-      for old in steps(workdir)[:-keep]:
-        shutil.rmtree(folder / f'{old:08d}')
-    _barrier(f'saved {step}')
-  except OSError as error:
-    raise UserError(
-        f'{final}: the checkpoint could not be written: {error}. Older ones '
-        f'are whole: {steps(workdir)}.'
-    ) from error
-  except ValueError as error:
-    # Orbax wraps a full disk in its storage layer's own error.
-    if 'space' not in str(error) and 'ermission' not in str(error):
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for stale in final.parent.glob('*.part*'):
+      shutil.rmtree(stale)
+    for name, item in items.items():
+      _orbax().save(work / name, args=ocp.args.StandardSave(item))
+    (work / _SUMS).write_text(json.dumps(_sums(work), indent=1))
+    if final.exists():
+      shutil.rmtree(final)
+    os.rename(work, final)
+  except (OSError, ValueError) as error:
+    # The storage layer reports a full disk as a ValueError.
+    if isinstance(error, ValueError) and 'os_error_code' not in str(error):
       raise
+    shutil.rmtree(work, ignore_errors=True)
+    reason = str(error).splitlines()[0]
     raise UserError(
-        f'{final}: the checkpoint could not be written: {error}'
+        f'{final}: the checkpoint could not be written: {reason}. The older '
+        'ones are whole.'
     ) from error
+
+
+def _orbax() -> ocp.Checkpointer:
+  """Return a writer of one process: the others wait in `fit`."""
+  options = ocp.options.MultiprocessingOptions(
+      primary_host=jax.process_index(),
+      active_processes={jax.process_index()},
+      barrier_sync_key_prefix=f'process{jax.process_index()}',
+  ) if jax.process_count() > 1 else ocp.options.MultiprocessingOptions()
+  return ocp.Checkpointer(
+      ocp.StandardCheckpointHandler(multiprocessing_options=options),
+      multiprocessing_options=options,
+  )
 
 
 def restore(workdir: pathlib.Path, like: TrainState) -> TrainState | None:
   """Return the newest good step, or None if there is no checkpoint.
+
+  Newer steps that are broken are renamed to `<step>.broken`.
 
   Args:
     workdir: folder of the stage.
@@ -106,25 +183,57 @@ def restore(workdir: pathlib.Path, like: TrainState) -> TrainState | None:
     The saved state; `frozen` is that of `like`.
 
   Raises:
-    UserError: if there are checkpoints and all are broken.
+    UserError: if there are checkpoints and all are broken, or if they hold
+      another model.
   """
-  if not steps(workdir):
+  step = _newest(workdir)
+  if step is None:
     return None
-  folder = good(workdir)
-  items = _items(like)
-  with ocp.StandardCheckpointer() as checkpointer:
-    found = {
-        name: checkpointer.restore(
-            folder / name, jax.tree.map(ocp.utils.to_shape_dtype_struct, item)
-        )
-        for name, item in items.items()
-    }
-  return like.replace(
-      params=found['params'],
-      ema=found['ema'],
-      opt_state=found['opt_state'],
-      **found['counters'],
-  )
+  folder = _step_folder(workdir, step)
+  found = {}
+  for name, item in _items(like).items():
+    _check_shapes(folder / name, item)
+    # Each process reads for itself and lays the numbers over its devices.
+    tree = _orbax().restore(
+        folder / name,
+        args=ocp.args.StandardRestore(
+            jax.tree.map(lambda x: np.empty(x.shape, x.dtype), item)
+        ),
+    )
+    found[name] = _place(tree, item)
+  counters = found.pop('counters')
+  return like.replace(**found, **counters)
+
+
+def _place(tree: PyTree, like: PyTree) -> PyTree:
+  """Lay NumPy arrays over devices as `like` is; a jit owns its results."""
+  shardings = jax.tree.map(lambda x: x.sharding, like)
+
+  def copy(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: x.copy(), tree)
+
+  return jax.jit(copy, out_shardings=shardings)(tree)
+
+
+def _newest(workdir: pathlib.Path) -> int | None:
+  """Return the newest good step as the first process sees it."""
+  step = -1
+  if devices.is_first() and steps(workdir):
+    step = int(good(workdir).name)
+    for newer in steps(workdir):
+      if newer > step:
+        folder = _step_folder(workdir, newer)
+        aside = folder.with_name(f'{folder.name}.broken')
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+  if jax.process_count() > 1:
+    step = int(multihost_utils.broadcast_one_to_all(np.int32(step)))
+    if step >= 0 and step not in steps(workdir):
+      raise UserError(
+          f'{_folder(workdir)}: expected step {step}, which process 0 sees, '
+          f'found {steps(workdir)}. --workdir must be on a shared disk.'
+      )
+  return step if step >= 0 else None
 
 
 def load(
@@ -134,7 +243,7 @@ def load(
 
   Args:
     workdir: folder of the stage.
-    item: `params` or `ema`.
+    item: `params`, `ema` or `frozen`.
     step: which; by default the newest good one.
 
   Returns:
@@ -143,20 +252,98 @@ def load(
   Raises:
     UserError: if there is no such item or step, or it is broken.
   """
-  if item not in ('params', 'ema'):
-    raise UserError(f'weights: expected params or ema, found {item!r}.')
+  if item not in ITEMS:
+    raise UserError(f'weights: expected one of {ITEMS}, found {item!r}.')
   if not steps(workdir):
     raise UserError(
         f'{_folder(workdir)}: expected a checkpoint, found none. Train first.'
     )
   folder = good(workdir, step)
-  checkpointer = ocp.PyTreeCheckpointer()
-  shapes = checkpointer.metadata(folder / item).item_metadata.tree
-  as_numpy = jax.tree.map(
-      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes
+  number = int(folder.name)
+  if item == _FROZEN:
+    return _read_frozen(workdir), number
+  return _read(folder / item), number
+
+
+def _read(folder: pathlib.Path) -> PyTree:
+  return ocp.PyTreeCheckpointer().restore(
+      folder,
+      restore_args=jax.tree.map(
+          lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _shapes(folder)
+      ),
   )
-  tree = checkpointer.restore(folder / item, restore_args=as_numpy)
-  return tree, int(folder.name)
+
+
+def _shapes(folder: pathlib.Path) -> PyTree:
+  return ocp.PyTreeCheckpointer().metadata(folder).item_metadata.tree
+
+
+def _check_shapes(folder: pathlib.Path, like: PyTree) -> None:
+  """Raise unless a saved tree has the shapes of `like`."""
+  found = [leaf.shape for leaf in jax.tree.leaves(_shapes(folder))]
+  paths = jax.tree_util.tree_leaves_with_path(like)
+  expected = [tuple(leaf.shape) for _, leaf in paths]
+  if len(found) != len(expected):
+    raise UserError(
+        f'{folder}: expected {len(expected)} arrays, found {len(found)}: it '
+        'was saved by another model or optimiser.'
+    )
+  if sorted(found) == sorted(expected):
+    return
+  wrong = [
+      jax.tree_util.keystr(path) for path, leaf in paths
+      if tuple(leaf.shape) not in found
+  ]
+  raise UserError(
+      f'{folder}: the arrays {", ".join(wrong[:3])} have other shapes: it was '
+      'saved by another model.'
+  )
+
+
+def keep_frozen(workdir: pathlib.Path, frozen: Params) -> None:
+  """Write the frozen parts once; later, check that they are the same.
+
+  Args:
+    workdir: folder of the stage.
+    frozen: given parameters, by part; nothing is done if there are none.
+
+  Raises:
+    UserError: if a run there was started with others.
+  """
+  if not jax.tree.leaves(frozen) or not devices.is_first():
+    return
+  folder = _folder(workdir) / _FROZEN
+  given = _copy(frozen)
+  if not folder.is_dir() or _fault(folder) is not None:
+    _write(folder, {_FROZEN: given})
+    return
+  found, now = _named(_read_frozen(workdir)), _named(given)
+  other = [
+      name for name in sorted(set(found) | set(now))
+      if name not in found or name not in now
+      or not np.array_equal(found[name], now[name])
+  ]
+  if other:
+    raise UserError(
+        f'{folder}: the run there was started with other frozen weights: '
+        f'{", ".join(other[:3])} and so on differ ({len(other)} of '
+        f'{len(now)}). Name another --workdir, or give the same weights.'
+    )
+
+
+def _named(tree: PyTree) -> dict[str, np.ndarray]:
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _read_frozen(workdir: pathlib.Path) -> PyTree:
+  folder = _folder(workdir) / _FROZEN
+  if not folder.is_dir():
+    return {}
+  fault = _fault(folder)
+  if fault is not None:
+    raise UserError(f'the frozen weights are broken: {fault}')
+  return _read(folder / _FROZEN)
 
 
 def good(workdir: pathlib.Path, step: int | None = None) -> pathlib.Path:
@@ -172,10 +359,14 @@ def good(workdir: pathlib.Path, step: int | None = None) -> pathlib.Path:
   Raises:
     UserError: naming the bad files, if none passes.
   """
-  wanted = steps(workdir)[::-1] if step is None else [step]
+  present = steps(workdir)
+  if step is not None and step not in present:
+    raise UserError(
+        f'{_folder(workdir)}: expected step {step}, found {present}.'
+    )
   faults = []
-  for number in wanted:
-    folder = _folder(workdir) / f'{number:08d}'
+  for number in present[::-1] if step is None else [step]:
+    folder = _step_folder(workdir, number)
     fault = _fault(folder)
     if fault is None:
       return folder
@@ -185,18 +376,22 @@ def good(workdir: pathlib.Path, step: int | None = None) -> pathlib.Path:
 
 
 def _fault(folder: pathlib.Path) -> str | None:
+  """Return what is wrong with a folder, None if its sums are right."""
   try:
     expected = json.loads((folder / _SUMS).read_text())
-  except (OSError, ValueError) as error:
+    found = _sums(folder)
+    names = sorted(set(expected) | set(found))
+  except (OSError, ValueError, TypeError) as error:
     return f'{folder / _SUMS}: {error}'
-  found = _sums(folder)
-  for name in sorted(set(expected) | set(found)):
+  for name in names:
     if name not in found:
       return f'{folder / name}: expected a file, found none'
-    if found[name] != expected.get(name):
+    if name not in expected:
+      return f'{folder / name}: not in {_SUMS}'
+    if found[name] != expected[name]:
       return (
-          f'{folder / name}: expected SHA-256 {expected.get(name)}, found '
-          f'{found[name]}'
+          f'{folder / name}: expected SHA-256 {expected[name]}, as in {_SUMS}, '
+          f'found {found[name]}'
       )
   return None
 
@@ -205,15 +400,10 @@ def _sums(folder: pathlib.Path) -> dict[str, str]:
   return {
       str(path.relative_to(folder)): _sum(path)
       for path in sorted(folder.rglob('*'))
-      if path.is_file() and path.name != _SUMS
+      if path.is_file() and path != folder / _SUMS
   }
 
 
 def _sum(path: pathlib.Path) -> str:
   with path.open('rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def _barrier(name: str) -> None:
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import json
 import math
+import os
 import pathlib
 import time
 from types import TracebackType
@@ -23,12 +24,13 @@ class Writer:
   def __init__(self, workdir: pathlib.Path, step: int):
     path = workdir / 'metrics.jsonl'
     kept = [row for row in read(path) if row['step'] <= step]
-    self._file = path.open('w')
+    part = path.with_suffix('.part')
+    part.write_text(''.join(_line(row) for row in kept))
+    os.replace(part, path)
+    self._file = path.open('a')
     self._board = tensorboardX.SummaryWriter(
         str(workdir / 'tensorboard'), purge_step=step + 1
     )
-    for row in kept:
-      self._line(row)
 
   def __enter__(self) -> 'Writer':
     return self
@@ -44,19 +46,20 @@ class Writer:
 
   def write(self, step: int, values: Mapping[str, Any]) -> None:
     """Write scalars by name."""
-    row = {'step': step, **{k: float(v) for k, v in values.items()}}
-    self._line(row)
-    for name, value in row.items():
-      if name != 'step':
-        self._board.add_scalar(name, value, step)
-
-  def _line(self, row: Mapping[str, Any]) -> None:
-    # JSON has no NaN or infinity.
-    safe = {
-        k: v if math.isfinite(v) else None for k, v in row.items()
-    }
-    self._file.write(json.dumps(safe) + '\n')
+    scalars = {name: float(value) for name, value in values.items()}
+    self._file.write(_line({'step': step, **scalars}))
     self._file.flush()
+    for name, value in scalars.items():
+      self._board.add_scalar(name, value, step)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+  # JSON has no NaN or infinity.
+  safe = {
+      k: None if isinstance(v, float) and not math.isfinite(v) else v
+      for k, v in row.items()
+  }
+  return json.dumps(safe) + '\n'
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -74,10 +77,16 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 class Progress:
   """Show steps, loss and speed: a bar on a terminal, lines elsewhere."""
 
-  def __init__(self, name: str, start: int, steps: int):
-    self._console = rich.console.Console()
+  def __init__(
+      self,
+      name: str,
+      start: int,
+      steps: int,
+      console: rich.console.Console | None = None,
+  ):
+    self._console = console or rich.console.Console()
     self._name, self._steps = name, steps
-    self._begin, self._start, self._loss = time.monotonic(), start, math.nan
+    self._last = (start, time.monotonic())
     self._bar: rich.progress.Progress | None = None
     if self._console.is_terminal:
       columns = (
@@ -112,14 +121,19 @@ class Progress:
       self._bar.update(self._task, completed=step)
 
   def report(self, step: int, loss: float) -> None:
-    """Show the loss and the speed at a step."""
-    rate = (step - self._start) / max(time.monotonic() - self._begin, 1e-9)
+    """Show the loss, and the speed since the last report."""
+    (last, then), now = self._last, time.monotonic()
+    self._last = (step, now)
+    rate = (step - last) / max(now - then, 1e-9)
     status = f'loss {loss:.4f}  {rate:.2f} steps/s'
     if self._bar:
       self._bar.update(self._task, completed=step, status=status)
     else:
       left = (self._steps - step) / max(rate, 1e-9)
-      print(
-          f'{self._name} {step}/{self._steps}  {status}  {left:.0f} s left',
-          flush=True,
-      )
+      self.note(f'{step}/{self._steps}  {status}  {left:.0f} s left')
+
+  def note(self, text: str) -> None:
+    """Print a line; the bar stays below it."""
+    self._console.print(
+        f'{self._name} {text}', highlight=False, markup=False, soft_wrap=True
+    )

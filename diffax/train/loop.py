@@ -5,9 +5,11 @@ batch is a function of (seed, step), so a restart, or another number of
 devices, sees the same numbers and nothing but the step has to be saved.
 """
 
-from collections.abc import Callable, Mapping
+import collections
+from collections.abc import Callable, Iterator, Mapping
 import concurrent.futures
-import json
+import contextlib
+import os
 import pathlib
 import signal
 import threading
@@ -17,7 +19,7 @@ import zlib
 
 import jax
 from jax.experimental import multihost_utils
-import numpy as np
+import optax
 
 from diffax.errors import UserError
 from diffax.systems.base import System
@@ -25,6 +27,7 @@ from diffax.train import checkpoint as checkpoints
 from diffax.train import devices
 from diffax.train import log
 from diffax.train import optim as optims
+from diffax.train import settings
 from diffax.train import state as states
 from diffax.train import step as steps_lib
 from diffax.train.state import TrainState
@@ -34,16 +37,30 @@ from diffax.typing import Params
 
 STOPPED = 75
 MOST_SKIPPED = 10
-_MAY_CHANGE = ('steps', 'checkpoint', 'log_every', 'root', 'store')
+# Steps whose metrics may be outstanding: the host never waits for the newest.
+_AHEAD = 4
+
+Validate = Callable[[TrainState], Mapping[str, Any]]
 
 
 class _Run(NamedTuple):
-  """What a loop needs, built once."""
+  """What the loop needs beside the state."""
 
-  state: TrainState
-  step: Callable[[TrainState, Batch, Key], tuple[TrainState, Any]]
-  mesh: jax.sharding.Mesh
-  key: Key
+  step: Callable[[TrainState, Batch], tuple[TrainState, Any]]
+  train: Callable[[int], Batch]
+  steps: int
+  every: int
+  log_every: int
+  validate: Validate | None
+  saver: checkpoints.Saver
+  stop: threading.Event
+
+
+class _Output(NamedTuple):
+  """Where the first process writes."""
+
+  writer: log.Writer
+  progress: log.Progress
 
 
 def fit(
@@ -59,6 +76,7 @@ def fit(
     log_every: int,
     workdir: pathlib.Path,
     frozen: Params | None = None,
+    validate: Validate | None = None,
     config: Mapping[str, Any] | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> TrainState:
@@ -76,6 +94,8 @@ def fit(
     log_every: steps between reports.
     workdir: folder of the stage.
     frozen: given parts, for `System.loss`.
+    validate: state -> scalars by name, called at every checkpoint that is due;
+      it must not keep the state, whose memory the next step reuses.
     config: settings that a resumed run must share.
     mesh: devices; by default all of all hosts.
 
@@ -83,114 +103,201 @@ def fit(
     The state after the last step.
 
   Raises:
-    UserError: if the config differs from the saved run's, if the disk fails,
-      or after ten steps in a row that were not finite.
+    UserError: if an argument or the config differs from the saved run's, if
+      the disk fails, or after ten steps in a row that were not finite.
     SystemExit: with status 75 when a SIGTERM or SIGINT asked to stop; the
       state is saved.
   """
-  mesh = devices.mesh() if mesh is None else mesh
-  _prepare(workdir, config or {})
+  workdir = pathlib.Path(workdir)
+  optims.check(_checkpoint_options, checkpoint, 'checkpoint')
+  _checkpoint_options(**checkpoint)
+  optims.at_least(1, 'log_every', log_every)
   optimiser = optims.optimiser(**optim)
-  key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
-  run = _start(system, optimiser, ema, train, key, frozen, mesh, workdir)
-  start = int(run.state.step)
-  if start >= steps:
-    return run.state
-  if start:
-    print(f'{name}: resuming at step {start} of {steps}')
-  with _Signals() as stop:
-    state = _loop(run, train, name, steps, log_every, checkpoint, workdir, stop)
-  checkpoints.save(workdir, state, checkpoint['keep'])
-  if int(state.step) < steps:
-    print(f'{name}: stopped and saved at step {int(state.step)} of {steps}')
-    raise SystemExit(STOPPED)
+  step = steps_lib.make_step(system, optimiser, ema)
+  settings.keep(workdir, config or {})
+  with _signals() as stop:
+    first = train(0)
+    mesh = mesh or devices.mesh(batch_size=_batch_size(first))
+    key = _Key(seed, name)
+    state = _start(system, optimiser, first, key, frozen, mesh, workdir)
+    with checkpoints.Saver(workdir, checkpoint['keep']) as saver:
+      run = _Run(
+          jit_step(step, key, mesh),
+          lambda i: devices.shard(train(i), mesh),
+          steps, checkpoint['every'], log_every, validate, saver, stop,
+      )
+      state = _through(run, state, name, workdir)
   return state
+
+
+def _checkpoint_options(every: int, keep: int) -> None:
+  optims.at_least(1, 'checkpoint.every', every)
+  optims.at_least(1, 'checkpoint.keep', keep)
+
+
+def _batch_size(batch: Batch) -> int:
+  return len(jax.tree.leaves(dict(batch))[0])
+
+
+class _Key(NamedTuple):
+  """The random key of a stage, made where it is used, on any device."""
+
+  seed: int
+  name: str
+
+  def make(self) -> Key:
+    crc = zlib.crc32(self.name.encode())
+    return jax.random.fold_in(jax.random.key(self.seed), crc)
+
+
+def jit_step(
+    step: steps_lib.Step, key: _Key, mesh: jax.sharding.Mesh
+) -> Callable[[TrainState, Batch], tuple[TrainState, Any]]:
+  """Compile a step that draws its own key and reuses the state's memory.
+
+  Args:
+    step: from `make_step`.
+    key: of the stage.
+    mesh: over which the batch is cut.
+
+  Returns:
+    (state, batch) -> (state, metrics); the given state is deleted.
+  """
+  whole, cut = devices.replicated(mesh), devices.split(mesh)
+
+  def keyed(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
+    return step(state, batch, jax.random.fold_in(key.make(), state.step))
+
+  return jax.jit(
+      keyed,
+      in_shardings=(whole, cut),
+      out_shardings=(whole, whole),
+      donate_argnums=0,
+  )
 
 
 def _start(
     system: System,
-    optimiser: Any,
-    ema: Mapping[str, Any],
-    train: Callable[[int], Batch],
-    key: Key,
+    optimiser: optax.GradientTransformation,
+    batch: Batch,
+    key: _Key,
     frozen: Params | None,
     mesh: jax.sharding.Mesh,
     workdir: pathlib.Path,
-) -> _Run:
-  whole, cut = devices.replicated(mesh), devices.split(mesh)
-  batch = devices.shard(train(0), mesh)
-
-  def create(key: Key, batch: Batch, frozen: Params | None) -> TrainState:
-    return states.create(system, optimiser, key, batch, frozen)
-
-  # The frozen parts enter as an argument: the state is donated at every step,
-  # and the caller's arrays must outlive that.
-  state = jax.jit(create, out_shardings=whole)(key, batch, frozen)
-  state = checkpoints.restore(workdir, state) or state
-  step = jax.jit(
-      steps_lib.make_step(system, optimiser, ema),
-      in_shardings=(whole, cut, whole),
-      out_shardings=(whole, whole),
-      donate_argnums=0,
-  )
-  return _Run(state, step, mesh, key)
-
-
-def _loop(
-    run: _Run,
-    train: Callable[[int], Batch],
-    name: str,
-    steps: int,
-    log_every: int,
-    checkpoint: Mapping[str, Any],
-    workdir: pathlib.Path,
-    stop: threading.Event,
 ) -> TrainState:
-  state, start = run.state, int(run.state.step)
-  pending: tuple[int, Any] | None = None
-  with (
-      concurrent.futures.ThreadPoolExecutor(1) as pool,
-      log.Writer(workdir, start) as writer,
-      log.Progress(name, start, steps) as progress,
-  ):
-    coming = pool.submit(train, start)
-    for i in range(start, steps):
-      batch = devices.shard(coming.result(), run.mesh)
-      if i + 1 < steps:
-        coming = pool.submit(train, i + 1)
-      state, metrics = run.step(state, batch, jax.random.fold_in(run.key, i))
-      # Metrics are read one step late, when the next one is already queued.
-      _report(pending, writer, progress, log_every)
-      pending = (i + 1, metrics)
-      if (i + 1) % checkpoint['every'] == 0:
-        checkpoints.save(workdir, state, checkpoint['keep'])
-      if _asked_to_stop(stop, i):
-        break
-    _report(pending, writer, progress, log_every)
+  def create(batch: Batch, frozen: Params | None) -> TrainState:
+    # A copy, since the state's memory is reused and the caller's must not be.
+    frozen = jax.tree.map(lambda x: x.copy(), frozen)
+    return states.create(system, optimiser, key.make(), batch, frozen)
+
+  whole = devices.replicated(mesh)
+  state = jax.jit(create, out_shardings=whole)(
+      devices.shard(batch, mesh), frozen
+  )
+  restored = checkpoints.restore(workdir, state)
+  checkpoints.keep_frozen(workdir, state.frozen)
+  return state if restored is None else restored
+
+
+def _through(
+    run: _Run, state: TrainState, name: str, workdir: pathlib.Path
+) -> TrainState:
+  """Take the steps that are left and save the last; exit if told to stop."""
+  start = int(state.step)
+  if start >= run.steps:
+    return state
+  with contextlib.ExitStack() as stack:
+    output = None
+    if devices.is_first():
+      output = _Output(
+          stack.enter_context(log.Writer(workdir, start)),
+          stack.enter_context(log.Progress(name, start, run.steps)),
+      )
+      if start:
+        output.progress.note(f'resumes at step {start} of {run.steps}')
+    state = _loop(run, state, start, output)
+    run.saver.save(state)
+    run.saver.wait()
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices(f'{name} saved')
+    reached = int(state.step)
+    if reached < run.steps or run.stop.is_set():
+      if output:
+        output.progress.note(f'stopped and saved at step {reached}')
+      raise SystemExit(STOPPED)
   return state
 
 
-def _report(
-    pending: tuple[int, Any] | None,
-    writer: log.Writer,
-    progress: log.Progress,
-    log_every: int,
+def _loop(
+    run: _Run, state: TrainState, start: int, output: _Output | None
+) -> TrainState:
+  pending: collections.deque[tuple[int, Any]] = collections.deque()
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    coming = pool.submit(run.train, start)
+    for i in range(start, run.steps):
+      batch = coming.result()
+      if i + 1 < run.steps:
+        coming = pool.submit(run.train, i + 1)
+      state, metrics = run.step(state, batch)
+      pending.append((i + 1, metrics))
+      _drain(pending, _AHEAD, run, output)
+      if (i + 1) % run.every == 0:
+        _drain(pending, 0, run, output)
+        _due(run, state, i + 1, output)
+      if _asked_to_stop(run.stop, i):
+        break
+    _drain(pending, 0, run, output)
+  return state
+
+
+def _due(
+    run: _Run, state: TrainState, step: int, output: _Output | None
 ) -> None:
-  if pending is None:
-    return
-  step, metrics = pending
-  skipped = int(metrics['skipped'])
-  if skipped >= MOST_SKIPPED:
-    raise UserError(
-        f'steps {step - skipped + 1} to {step}: expected finite losses and '
-        'gradients, found none. Batches depend on (seed, step) alone, so these '
-        'can be drawn again; lower optim.schedule.value or optim.clip.'
-    )
-  progress.advance(step)
+  """Save and validate; the last step is saved by the caller."""
+  if step < run.steps:
+    run.saver.save(state)
+  if run.validate:
+    values = run.validate(state)
+    if output:
+      output.writer.write(step, {f'val/{k}': v for k, v in values.items()})
+
+
+def _drain(
+    pending: collections.deque[tuple[int, Any]],
+    most: int,
+    run: _Run,
+    output: _Output | None,
+) -> None:
+  """Report finished steps, waiting only if more than `most` are outstanding."""
+  while pending and (
+      len(pending) > most or pending[0][1]['skipped'].is_ready()
+  ):
+    step, metrics = pending.popleft()
+    skipped = int(metrics['skipped'])
+    if skipped >= MOST_SKIPPED:
+      raise UserError(
+          f'steps {step - skipped + 1} to {step}: expected finite losses and '
+          'gradients, found none. Batches follow from (seed, step), so these '
+          'can be drawn again; lower optim.schedule.value or optim.clip.'
+      )
+    if output:
+      _report(step, metrics, skipped, run.log_every, output)
+
+
+def _report(
+    step: int,
+    metrics: Mapping[str, Any],
+    skipped: int,
+    log_every: int,
+    output: _Output,
+) -> None:
+  output.progress.advance(step)
+  if skipped:
+    output.progress.note(f'step {step}: loss or gradient not finite, skipped')
   if step % log_every == 0:
     values = {k: float(v) for k, v in metrics.items()}
-    writer.write(step, values)
-    progress.report(step, values['loss'])
+    output.writer.write(step, values)
+    output.progress.report(step, values['loss'])
 
 
 def _asked_to_stop(stop: threading.Event, step: int) -> bool:
@@ -199,71 +306,33 @@ def _asked_to_stop(stop: threading.Event, step: int) -> bool:
   return stop.is_set()
 
 
-class _Signals:
-  """Turn SIGTERM and SIGINT into an event while the loop runs."""
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+  """Turn SIGTERM and SIGINT into an event; a second Ctrl-C interrupts."""
+  event = threading.Event()
 
-  def __enter__(self) -> threading.Event:
-    event = threading.Event()
+  def note(number: int, frame: FrameType | None) -> None:
+    del frame
+    event.set()
+    if number == signal.SIGINT:
+      signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def note(number: int, frame: FrameType | None) -> None:
-      del number, frame
-      event.set()
+  def forward(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    os.kill(os.getpid(), signal.SIGTERM)
 
-    self._old = {}
-    # Python hands signals to the main thread only.
-    if threading.current_thread() is threading.main_thread():
-      self._old = {
-          number: signal.signal(number, note)
-          for number in (signal.SIGTERM, signal.SIGINT)
-      }
-    return event
-
-  def __exit__(self, *_: object) -> None:
-    for number, old in self._old.items():
-      signal.signal(number, old)
-
-
-def _prepare(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Write the config, or compare it with that of the run to resume."""
-  path = workdir / 'config.json'
+  # With several processes JAX listens for SIGTERM and agrees on a step.
+  several = jax.process_count() > 1
+  wanted: dict[signal.Signals, Any] = (
+      {signal.SIGINT: forward} if several
+      else {signal.SIGTERM: note, signal.SIGINT: note}
+  )
+  # Python hands signals to the main thread only.
+  if threading.current_thread() is not threading.main_thread():
+    wanted = {}
+  old = {number: signal.signal(number, to) for number, to in wanted.items()}
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and checkpoints.steps(workdir):
-      _compare(path, json.loads(path.read_text()), config)
-      return
-    if jax.process_index() == 0:
-      path.write_text(json.dumps(config, indent=2, default=_plain) + '\n')
-  except (OSError, json.JSONDecodeError) as error:
-    raise UserError(f'{path}: {error}') from error
-
-
-def _compare(
-    path: pathlib.Path, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> None:
-  new = json.loads(json.dumps(new, default=_plain))
-  was, now = _flat(old), _flat(new)
-  differing = [
-      f'{key}: was {was.get(key)!r}, is {now.get(key)!r}'
-      for key in sorted(set(was) | set(now))
-      if was.get(key) != now.get(key)
-      and not set(key.split('.')) & set(_MAY_CHANGE)
-  ]
-  if differing:
-    raise UserError(
-        f'{path}: the run there has another config. ' + '; '.join(differing)
-        + '. Name another --workdir, or undo the change.'
-    )
-
-
-def _flat(tree: Any, prefix: str = '') -> dict[str, Any]:
-  if not isinstance(tree, Mapping):
-    return {prefix.rstrip('.'): tree}
-  return {
-      key: value
-      for name, branch in tree.items()
-      for key, value in _flat(branch, f'{prefix}{name}.').items()
-  }
-
-
-def _plain(value: Any) -> Any:
-  return value.tolist() if isinstance(value, np.ndarray) else str(value)
+    yield event
+  finally:
+    for number, handler in old.items():
+      signal.signal(number, handler)

@@ -48,7 +48,7 @@ def make_step(
   ) -> tuple[TrainState, Metrics]:
     objective = jax.value_and_grad(system.loss, has_aux=True)
     (loss, metrics), grads = objective(state.params, state.frozen, batch, key)
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
