@@ -88,29 +88,25 @@ def forecasting(
   console = rich.console.Console()
   segments = source.segments(split)
   truth = suites.truth(segments['past'], segments['future'], mm_threshold)
-  measure = suites.suite(source.info['skeleton'])
   chosen = _subset(len(segments['past']), max_segments)
-  methods = {'model': sample_fn} | _rivals(source, baselines, samples)
   rows, curves = {}, {}
+  methods = {'model': sample_fn} | _rivals(source, baselines, samples)
   for name, method in methods.items():
     count = getattr(method, 'samples', samples)
     batches = _predict(
         console, name, method, segments, chosen, batch_size, count, seed
     )
     rows[name], curves[name] = _reduce(
-        name, measure, batches, truth, segments, source.info
+        name, batches, truth, segments, source.info
     )
-  workdir = pathlib.Path(workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
-  _write(workdir / 'metrics.json', rows)
-  _write(workdir / 'curves.json', _tolerances() | curves)
-  if figures:
-    _draw(workdir, curves, console)
   title = (
       f"{source.info['name']} {split}: {len(chosen)} segments, {samples} "
       f'samples, multimodal threshold {mm_threshold:g} m'
   )
   _print(rows, paper or {}, title, console)
+  _save(pathlib.Path(workdir), rows, curves)
+  if figures:
+    _draw(pathlib.Path(workdir), curves, console)
   return rows
 
 
@@ -184,9 +180,10 @@ def _predict(
 
 
 def _reduce(
-    name: str, measure: Callable[..., suites.Values], batches: Any,
-    truth: suites.Truth, segments: Batch, info: Mapping[str, Any]
+    name: str, batches: Any, truth: suites.Truth, segments: Batch,
+    info: Mapping[str, Any]
 ) -> tuple[Row, dict[str, list[float]]]:
+  measure = suites.suite(info['skeleton'])
   totals: dict[str, base.Moments] = {}
   speeds, labels, curves = [], [], []
   for index, count, motion in batches:
@@ -239,17 +236,25 @@ def _cmd(
   }
 
 
-def _tolerances() -> dict[str, Any]:
-  return {
-      'tolerance': {
-          'stretch %': suites.STRETCH_TOLERANCES.tolist(),
-          'jitter %': suites.JITTER_TOLERANCES.tolist(),
-      }
+def _save(
+    workdir: pathlib.Path, rows: Mapping[str, Row],
+    curves: Mapping[str, Mapping[str, list[float]]]
+) -> None:
+  tolerance = {
+      'stretch %': suites.STRETCH_TOLERANCES.tolist(),
+      'jitter %': suites.JITTER_TOLERANCES.tolist(),
   }
-
-
-def _write(path: pathlib.Path, content: Any) -> None:
-  path.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n')
+  contents = {
+      'metrics.json': rows,
+      'curves.json': {'tolerance': tolerance, **curves},
+  }
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    for file, content in contents.items():
+      text = json.dumps(content, indent=2, allow_nan=False)
+      (workdir / file).write_text(text + '\n')
+  except OSError as error:
+    raise UserError(f'--workdir {workdir}: cannot write: {error}') from error
 
 
 def _draw(

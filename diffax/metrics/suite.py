@@ -1,6 +1,7 @@
 """All forecasting metrics of a batch of segments in one compiled function."""
 
 from collections.abc import Callable, Mapping
+import functools
 from typing import NamedTuple
 
 import jax
@@ -82,8 +83,9 @@ def truth(
   )
 
 
+@functools.cache
 def suite(skeleton: Skeleton) -> Callable[[Array, Array, Truth], Values]:
-  """Build the compiled function of all metrics.
+  """Build the compiled function of all metrics, once for each skeleton.
 
   Segments are taken one after another, so that memory holds one segment's
   intermediates.

@@ -1,0 +1,60 @@
+"""Baselines against brute force."""
+
+import jax
+import numpy as np
+import pytest
+
+from diffax.data.base import Source
+from diffax.errors import UserError
+from diffax.systems import baselines
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope='module')
+def source():
+  rng = np.random.default_rng(0)
+  windows = {
+      'past': rng.normal(5.0, 1.0, (12, 3, 4, 3)).astype(np.float32),
+      'future': rng.normal(size=(12, 6, 4, 3)).astype(np.float32),
+  }
+  splits = {'train': windows}
+  return Source({'future': 6}, None, splits.__getitem__)
+
+
+def test_zero_velocity_repeats_the_last_pose(source):
+  past = source.segments('train')['past'][:2]
+  method = baselines.BASELINES['zero_velocity'](source, 50)
+  found = method({'past': past}, KEY)
+  assert found.shape == (2, 1, 6, 4, 3) and method.samples == 1
+  expected = np.broadcast_to(past[:, -1][:, None, None], found.shape)
+  np.testing.assert_array_equal(found, expected)
+
+
+def test_a_training_window_finds_itself(source):
+  windows = source.segments('train')
+  method = baselines.BASELINES['nearest_neighbour'](source, 50)
+  found = method({'past': windows['past']}, KEY)
+  np.testing.assert_array_equal(found[:, 0], windows['future'])
+
+
+def test_neighbours_come_in_order_of_distance(source):
+  windows = source.segments('train')
+  past = np.random.default_rng(1).normal(5.0, 1.0, (4, 3, 4, 3))
+  method = baselines.BASELINES['nearest_neighbours'](source, 5)
+  found = method({'past': past.astype(np.float32)}, KEY)
+  gap = ((past[:, None] - windows['past'][None]) ** 2).sum((2, 3, 4))
+  nearest = np.argsort(gap, axis=1)[:, :5]
+  np.testing.assert_array_equal(found, windows['future'][nearest])
+
+
+def test_a_small_training_split_gives_all_it_has(source):
+  method = baselines.BASELINES['nearest_neighbours'](source, 50)
+  assert method.samples == 12
+
+
+def test_an_empty_training_split_is_refused():
+  none = {'past': np.zeros((0, 3, 4, 3)), 'future': np.zeros((0, 6, 4, 3))}
+  source = Source({'future': 6}, None, lambda split: none)
+  with pytest.raises(UserError, match='training windows'):
+    baselines.BASELINES['nearest_neighbour'](source, 1)
