@@ -45,9 +45,13 @@ def attend(query: Array, key: Array, value: Array) -> Array:
   Returns:
     `[J, B, heads, C]`.
   """
-  scores = jnp.einsum('ibhc,jbhc->bhij', query, key) * query.shape[-1] ** -0.5
+  query, key, value = (
+      jnp.transpose(x, (1, 2, 0, 3)) for x in (query, key, value)
+  )
+  scores = jnp.einsum('bhic,bhjc->bhij', query, key) * query.shape[-1] ** -0.5
   weights = jax.nn.softmax(scores.astype(jnp.float32), axis=-1)
-  return jnp.einsum('bhij,jbhc->ibhc', weights.astype(value.dtype), value)
+  out = jnp.einsum('bhij,bhjc->bhic', weights.astype(value.dtype), value)
+  return jnp.transpose(out, (2, 0, 1, 3))
 
 
 class TypedGraphAttention(nn.Module):
