@@ -5,6 +5,7 @@ in metres; none draws random numbers.
 """
 
 from collections.abc import Callable, Mapping
+import functools
 from typing import Any
 
 import jax
@@ -36,33 +37,49 @@ class ZeroVelocity:
 class NearestNeighbour:
   """Continue as those training windows did whose past is most similar.
 
-  Similar is |past - past'|, the norm over frames, joints and coordinates of
-  root-centred poses.
+  Similar is the distance after the best turn about the vertical, as the
+  heading of a walk says nothing of how it goes on and models see all headings
+  in training. With x + iy a point seen from above,
+
+    (1)  min_theta |a - e^{i theta} b|^2
+           = |a|^2 + |b|^2 - 2 |sum a_xy conj(b_xy)| - 2 sum a_z b_z,
+         theta = arg sum a_xy conj(b_xy)
 
   Attributes:
     samples: K neighbours, nearest first.
   """
 
-  def __init__(self, pasts: np.ndarray, futures: np.ndarray, samples: int):
+  def __init__(
+      self, pasts: np.ndarray, futures: np.ndarray, samples: int,
+      turn: bool = True
+  ):
+    """Keep the windows.
+
+    Args:
+      pasts: `[N, P, J, 3]`, root-centred, z up.
+      futures: `[N, F, J, 3]`.
+      samples: K; all N where there are fewer.
+      turn: compare, and continue, after the best turn; else as they stand.
+
+    Raises:
+      UserError: if there are no windows or no samples.
+    """
     if samples < 1 or not len(pasts):
       raise UserError(
           'nearest neighbour: expected one or more samples and training '
           f'windows, found {samples} and {len(pasts)}.'
       )
     self.samples = min(samples, len(pasts))
+    self._turn = turn
     self._futures = futures
-    flat = np.asarray(pasts, np.float32).reshape(len(pasts), -1)
-    self._centre = flat.mean(0, keepdims=True)
-    self._bank = jnp.asarray(flat - self._centre)
-    self._size = jnp.sum(self._bank**2, axis=-1)
+    self._bank = jnp.asarray(pasts, jnp.float32)
 
   def __call__(self, batch: Batch, key: Key) -> Array:
     """Return `[B, K, F, J, 3]` of `batch['past']` `[B, P, J, 3]`."""
     del key
-    past = np.asarray(batch['past'], np.float32)
-    query = past.reshape(len(past), -1) - self._centre
-    nearest = _nearest(query, self._bank, self._size, self.samples)
-    return jnp.asarray(self._futures[np.asarray(nearest)])
+    past = jnp.asarray(batch['past'], jnp.float32)
+    nearest, angle = _nearest(past, self._bank, self.samples, self._turn)
+    return _turned(self._futures[np.asarray(nearest)], angle)
 
 
 def zero_velocity(source: Source, samples: int) -> ZeroVelocity:
@@ -88,13 +105,37 @@ def nearest_neighbours(source: Source, samples: int) -> NearestNeighbour:
   return NearestNeighbour(windows['past'], windows['future'], samples)
 
 
-def _search(query: Array, bank: Array, size: Array, samples: int) -> Array:
-  # |a - b|^2 without |a|^2, which does not change the order.
-  cross = jnp.matmul(query, bank.T, precision=jax.lax.Precision.HIGHEST)
-  return jax.lax.top_k(2 * cross - size[None], samples)[1]
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _nearest(
+    past: Array, bank: Array, samples: int, turn: bool
+) -> tuple[Array, Array]:
+  """Return the windows nearest to each past and their turns, `[B, K]`."""
+  def product(a: int, b: int) -> Array:
+    rows, columns = (
+        x[..., axis].reshape(x.shape[0], -1)
+        for x, axis in ((past, a), (bank, b))
+    )
+    return jnp.matmul(rows, columns.T, precision=jax.lax.Precision.HIGHEST)
+
+  along = product(0, 0) + product(1, 1)
+  across = product(1, 0) - product(0, 1) if turn else jnp.zeros_like(along)
+  level = jnp.sqrt(along**2 + across**2) if turn else along
+  size = jnp.sum(bank**2, axis=(1, 2, 3))
+  # |a|^2 does not change the order.
+  score = 2 * (level + product(2, 2)) - size[None]
+  nearest = jax.lax.top_k(score, samples)[1]
+  angle = jnp.arctan2(across, along) if turn else across
+  return nearest, jnp.take_along_axis(angle, nearest, axis=1)
 
 
-_nearest = jax.jit(_search, static_argnums=3)
+@jax.jit
+def _turned(motion: Array, angle: Array) -> Array:
+  """Turn motions `[B, K, F, J, 3]` about z by `[B, K]` radians."""
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  cos, sin = (x[:, :, None, None] for x in (cos, sin))
+  x, y, z = motion[..., 0], motion[..., 1], motion[..., 2]
+  return jnp.stack([cos * x - sin * y, sin * x + cos * y, z], axis=-1)
+
 
 Baseline = ZeroVelocity | NearestNeighbour
 BASELINES: Mapping[str, Callable[[Source, int], Baseline]] = {

@@ -35,17 +35,53 @@ def test_a_training_window_finds_itself(source):
   windows = source.segments('train')
   method = baselines.BASELINES['nearest_neighbour'](source, 50)
   found = method({'past': windows['past']}, KEY)
-  np.testing.assert_array_equal(found[:, 0], windows['future'])
+  np.testing.assert_allclose(found[:, 0], windows['future'], atol=1e-5)
 
 
-def test_neighbours_come_in_order_of_distance(source):
+def test_without_turns_neighbours_come_in_order_of_distance(source):
   windows = source.segments('train')
   past = np.random.default_rng(1).normal(5.0, 1.0, (4, 3, 4, 3))
-  method = baselines.BASELINES['nearest_neighbours'](source, 5)
+  method = baselines.NearestNeighbour(
+      windows['past'], windows['future'], 5, turn=False
+  )
   found = method({'past': past.astype(np.float32)}, KEY)
   gap = ((past[:, None] - windows['past'][None]) ** 2).sum((2, 3, 4))
   nearest = np.argsort(gap, axis=1)[:, :5]
   np.testing.assert_array_equal(found, windows['future'][nearest])
+
+
+def turned(motion, angle):
+  cos, sin = np.cos(angle), np.sin(angle)
+  return motion @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+
+
+def test_a_turned_past_has_the_turned_future(source):
+  windows = source.segments('train')
+  for angle in (0.5, np.pi, -2.0):
+    past = turned(windows['past'], angle)
+    method = baselines.BASELINES['nearest_neighbour'](source, 1)
+    found = method({'past': past}, KEY)[:, 0]
+    np.testing.assert_allclose(
+        found, turned(windows['future'], angle), atol=1e-5
+    )
+
+
+def test_turned_neighbours_come_in_order_of_the_least_distance(source):
+  windows = source.segments('train')
+  past = np.random.default_rng(2).normal(size=(1, 3, 4, 3))
+  method = baselines.BASELINES['nearest_neighbours'](source, 5)
+  found = np.asarray(method({'past': past}, KEY))[0]
+  angles = np.linspace(0, 2 * np.pi, 3600, endpoint=False)
+  gap = np.array([
+      ((past - turned(windows['past'], angle)) ** 2).sum((1, 2, 3))
+      for angle in angles
+  ])
+  nearest = np.argsort(gap.min(0))[:5]
+  for window, future in zip(nearest, found):
+    expected = turned(
+        windows['future'][window], angles[gap[:, window].argmin()]
+    )
+    np.testing.assert_allclose(future, expected, atol=1e-2)
 
 
 def test_a_small_training_split_gives_all_it_has(source):
