@@ -89,7 +89,8 @@ def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
     optim, ema, checkpoint`.
 
   Raises:
-    UserError: if the stage is not in the config or has an unknown key.
+    UserError: if the stage is not in the config, has an unknown key or no
+      batch size.
   """
   whole = config.to_dict()
   if name not in whole or name not in config.stages:
@@ -103,6 +104,8 @@ def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
         f'config.{name}: unknown {sorted(unknown)}; a stage has '
         f'{sorted(STAGE)}.'
     )
+  if 'batch_size' not in own:
+    raise UserError(f'config.{name}.batch_size: expected a number, found none.')
   settings = {
       'seed': own.get('seed', whole.get('seed', 0)),
       'steps': own.get('steps'),

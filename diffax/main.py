@@ -10,13 +10,16 @@ with everything saved (run the same command again), other: a fault.
 """
 
 from collections.abc import Callable
+import difflib
 import pathlib
+import re
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from absl import app
 from absl import flags
 import jax
+import ml_collections
 from ml_collections import config_flags
 
 from diffax import benchmark
@@ -180,14 +183,75 @@ def run(argv: list[str]) -> None:
     benchmark.run(config, workdir)
 
 
+def check_overrides(argv: list[str]) -> None:
+  """Check `--config` and every `--config.KEY=VALUE` before flags are parsed.
+
+  Args:
+    argv: the command line.
+
+  Raises:
+    UserError: naming the file, variant or key that does not exist.
+  """
+  path = _config_path(argv)
+  if path is None:
+    return
+  try:
+    config = flags.FLAGS['config'].parser.parse(path)
+  except KeyError as error:
+    raise UserError(f'--config={path}: there is no {error}.') from error
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise UserError(f'--config={path}: expected a config file, found none.')
+  for argument in argv[1:]:
+    override = re.match(r'--?(?:no)?config\.([^=]+)', argument)
+    if override:
+      _check_key(config, override[1])
+
+
+def _config_path(argv: list[str]) -> str | None:
+  for argument, following in zip(argv, [*argv[1:], None]):
+    if argument in ('-config', '--config'):
+      return following
+    if argument.startswith(('-config=', '--config=')):
+      return argument.partition('=')[2]
+  return None
+
+
+def _check_key(config: ml_collections.ConfigDict, override: str) -> None:
+  section: Any = config
+  for part in override.split('.'):
+    key = part.partition('[')[0]
+    known = list(section) if hasattr(section, 'keys') else []
+    if key not in known:
+      near = difflib.get_close_matches(key, known, 1)
+      hint = f' Did you mean {near[0]!r}?' if near else ''
+      raise UserError(
+          f'--config.{override}: there is no setting {key!r}.{hint} '
+          f'Expected one of {sorted(known)}.'
+      )
+    section = section[key]
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Parse the flags, and end with status 2 and one line if one is wrong."""
+  try:
+    check_overrides(argv)
+    return flags.FLAGS(argv)
+  except (UserError, flags.Error) as error:
+    _refuse(error)
+
+
+def _refuse(error: Exception) -> NoReturn:
+  print(f'error: {error}', file=sys.stderr)
+  sys.exit(2)
+
+
 def main(argv: list[str]) -> None:
   """Run, and print a user's mistake as one line instead of a traceback."""
   try:
     run(argv)
   except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
+    _refuse(error)
 
 
 if __name__ == '__main__':
-  app.run(main)
+  app.run(main, flags_parser=parse)
