@@ -263,15 +263,13 @@ def test_gradient_of_a_scan_keeps_the_states_alone():
   params = scrambled(unit, D)['params']
   loss = lambda h: jnp.sum(states(unit, params, h, frames)[-1])  # noqa: E731
   jaxpr = jax.make_jaxpr(jax.grad(loss))(h)
-  stacked = {
-      var.aval.shape
+  kept = sum(
+      var.aval.shape == (50, J, B, D)
       for equation in jaxpr.eqns
-      if equation.primitive.name == 'scan'
+      if equation.primitive.name == 'scan' and not equation.params['reverse']
       for var in equation.outvars
-      if var.aval.shape[:1] == (50,)
-  }
-  assert (50, J, B, D) in stacked
-  assert stacked <= {(50, J, B, D), (50, J, J)}
+  )
+  assert kept <= 3  # Inputs, states before and states after; not the gates.
 
 
 def test_graph_drifts_by_eq_3():
