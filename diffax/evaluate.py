@@ -1,8 +1,9 @@
 """Evaluate forecasts: one table beside baselines and the paper's numbers.
 
 `metrics.json` holds `{row: {metric: {"mean", "std", "n"}}}`. Rows are `model`,
-`zero_velocity`, `nearest_neighbour` and `nearest_neighbour_K` (K neighbours as
-K samples). Metrics bear the paper's names and the released code's definitions,
+`zero_velocity`, `nearest_neighbour`, `nearest_neighbour_K` (K neighbours as K
+samples) and, compared after a turn about the vertical, `turned_neighbour` and
+`turned_neighbour_K`. Metrics bear the paper's names and the released code's definitions,
 metres, degrees (MAE) or percent of the limb's length (stretch, jitter); a
 suffix names another definition:
 
@@ -123,7 +124,7 @@ def _check(
           f'eval.baselines: expected some of {sorted(rivals.BASELINES)}, '
           f'found {name!r}.'
       )
-    if split == 'train' and name.startswith('nearest'):
+    if split == 'train' and 'neighbour' in name:
       raise UserError(
           f"eval.baselines: {name!r} finds the training split's own windows "
           "in eval.split 'train'; leave it out."
@@ -148,8 +149,8 @@ def _rivals(
   built: dict[str, SampleFn] = {}
   for name in names:
     method = rivals.BASELINES[name](source, samples)
-    if name == 'nearest_neighbours':
-      name = f'nearest_neighbour_{method.samples}'
+    if name.endswith('neighbours'):
+      name = f'{name.removesuffix("s")}_{method.samples}'
     built[name] = method
   return built
 

@@ -65,7 +65,8 @@ def test_metrics_json_holds_the_rows(result):
   rows, folder = result
   assert json.loads((folder / 'metrics.json').read_text()) == rows
   assert list(rows) == [
-      'model', 'zero_velocity', 'nearest_neighbour', 'nearest_neighbour_4'
+      'model', 'zero_velocity', 'nearest_neighbour', 'nearest_neighbour_4',
+      'turned_neighbour', 'turned_neighbour_4',
   ]
   for row in rows.values():
     for value in row.values():

@@ -37,9 +37,9 @@ class ZeroVelocity:
 class NearestNeighbour:
   """Continue as those training windows did whose past is most similar.
 
-  Similar is the distance after the best turn about the vertical, as the
-  heading of a walk says nothing of how it goes on and models see all headings
-  in training. With x + iy a point seen from above,
+  With `turn`, similar is the distance after the best turn about the vertical:
+  the heading of a walk says nothing of how it goes on, and models see all
+  headings in training. With x + iy a point seen from above,
 
     (1)  min_theta |a - e^{i theta} b|^2
            = |a|^2 + |b|^2 - 2 |sum a_xy conj(b_xy)| - 2 sum a_z b_z,
@@ -88,21 +88,24 @@ def zero_velocity(source: Source, samples: int) -> ZeroVelocity:
   return ZeroVelocity(source.info)
 
 
-def nearest_neighbour(source: Source, samples: int) -> NearestNeighbour:
-  """Build the baseline of the one nearest training window."""
-  del samples
-  windows = source.segments('train')
-  return NearestNeighbour(windows['past'], windows['future'], 1)
+def neighbours(
+    source: Source, samples: int, *, many: bool, turn: bool
+) -> NearestNeighbour:
+  """Build a baseline of the training windows nearest to the past.
 
+  Args:
+    source: whose training segments are the windows.
+    samples: K.
+    many: give K futures, as many as a model does (all windows where there are
+      fewer), instead of the one nearest.
+    turn: compare after the best turn about the vertical.
 
-def nearest_neighbours(source: Source, samples: int) -> NearestNeighbour:
-  """Build the baseline of the `samples` nearest training windows.
-
-  It draws as many futures as a model, and each is a real motion; where the
-  training split has fewer windows it draws them all.
+  Returns:
+    The baseline.
   """
   windows = source.segments('train')
-  return NearestNeighbour(windows['past'], windows['future'], samples)
+  count = samples if many else 1
+  return NearestNeighbour(windows['past'], windows['future'], count, turn)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
@@ -140,6 +143,10 @@ def _turned(motion: Array, angle: Array) -> Array:
 Baseline = ZeroVelocity | NearestNeighbour
 BASELINES: Mapping[str, Callable[[Source, int], Baseline]] = {
     'zero_velocity': zero_velocity,
-    'nearest_neighbour': nearest_neighbour,
-    'nearest_neighbours': nearest_neighbours,
+    'nearest_neighbour': functools.partial(
+        neighbours, many=False, turn=False
+    ),
+    'nearest_neighbours': functools.partial(neighbours, many=True, turn=False),
+    'turned_neighbour': functools.partial(neighbours, many=False, turn=True),
+    'turned_neighbours': functools.partial(neighbours, many=True, turn=True),
 }

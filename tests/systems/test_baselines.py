@@ -59,7 +59,7 @@ def test_a_turned_past_has_the_turned_future(source):
   windows = source.segments('train')
   for angle in (0.5, np.pi, -2.0):
     past = turned(windows['past'], angle)
-    method = baselines.BASELINES['nearest_neighbour'](source, 1)
+    method = baselines.BASELINES['turned_neighbour'](source, 1)
     found = method({'past': past}, KEY)[:, 0]
     np.testing.assert_allclose(
         found, turned(windows['future'], angle), atol=1e-5
@@ -69,7 +69,7 @@ def test_a_turned_past_has_the_turned_future(source):
 def test_turned_neighbours_come_in_order_of_the_least_distance(source):
   windows = source.segments('train')
   past = np.random.default_rng(2).normal(size=(1, 3, 4, 3))
-  method = baselines.BASELINES['nearest_neighbours'](source, 5)
+  method = baselines.BASELINES['turned_neighbours'](source, 5)
   found = np.asarray(method({'past': past}, KEY))[0]
   angles = np.linspace(0, 2 * np.pi, 3600, endpoint=False)
   gap = np.array([
