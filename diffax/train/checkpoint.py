@@ -13,6 +13,7 @@ restored as a wrong number.
 
 from collections.abc import Mapping
 import concurrent.futures
+import dataclasses
 import hashlib
 import json
 import os
@@ -202,7 +203,7 @@ def restore(workdir: pathlib.Path, like: TrainState) -> TrainState | None:
     )
     found[name] = _place(tree, item)
   counters = found.pop('counters')
-  return like.replace(**found, **counters)
+  return dataclasses.replace(like, **found, **counters)
 
 
 def _place(tree: PyTree, like: PyTree) -> PyTree:
@@ -222,10 +223,7 @@ def _newest(workdir: pathlib.Path) -> int | None:
     step = int(good(workdir).name)
     for newer in steps(workdir):
       if newer > step:
-        folder = _step_folder(workdir, newer)
-        aside = folder.with_name(f'{folder.name}.broken')
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
+        _set_aside(_step_folder(workdir, newer))
   if jax.process_count() > 1:
     step = int(multihost_utils.broadcast_one_to_all(np.int32(step)))
     if step >= 0 and step not in steps(workdir):
@@ -234,6 +232,15 @@ def _newest(workdir: pathlib.Path) -> int | None:
           f'found {steps(workdir)}. --workdir must be on a shared disk.'
       )
   return step if step >= 0 else None
+
+
+def _set_aside(folder: pathlib.Path) -> None:
+  aside = folder.with_name(f'{folder.name}.broken')
+  try:
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+  except OSError as error:
+    raise UserError(f'{folder}: cannot be renamed: {error}') from error
 
 
 def load(
@@ -385,7 +392,7 @@ def _fault(folder: pathlib.Path) -> str | None:
     return f'{folder / _SUMS}: {error}'
   for name in names:
     if name not in found:
-      return f'{folder / name}: expected a file, found none'
+      return f'{folder / name}: expected a file, as in {_SUMS}, found none'
     if name not in expected:
       return f'{folder / name}: not in {_SUMS}'
     if found[name] != expected[name]:

@@ -1,6 +1,7 @@
 """Metrics to JSON lines and TensorBoard, progress to the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 import json
 import math
 import os
@@ -13,6 +14,8 @@ import rich.console
 import rich.progress
 import tensorboardX
 
+from diffax.errors import UserError
+
 
 class Writer:
   """Append metrics to `metrics.jsonl`, the source of truth, and TensorBoard.
@@ -22,15 +25,25 @@ class Writer:
   """
 
   def __init__(self, workdir: pathlib.Path, step: int):
-    path = workdir / 'metrics.jsonl'
-    kept = [row for row in read(path) if row['step'] <= step]
-    part = path.with_suffix('.part')
-    part.write_text(''.join(_line(row) for row in kept))
-    os.replace(part, path)
-    self._file = path.open('a')
-    self._board = tensorboardX.SummaryWriter(
-        str(workdir / 'tensorboard'), purge_step=step + 1
-    )
+    self._path = path = workdir / 'metrics.jsonl'
+    with self._named():
+      kept = [row for row in read(path) if row['step'] <= step]
+      part = path.with_suffix('.part')
+      part.write_text(''.join(_line(row) for row in kept))
+      os.replace(part, path)
+      # Without a buffer nothing is left to fail when the file is closed.
+      self._file = path.open('ab', buffering=0)
+      self._board = tensorboardX.SummaryWriter(
+          str(workdir / 'tensorboard'), purge_step=step + 1
+      )
+
+  @contextlib.contextmanager
+  def _named(self) -> Iterator[None]:
+    """Turn a disk that fails into a message with the file's name."""
+    try:
+      yield
+    except OSError as error:
+      raise UserError(f'{self._path}: cannot write: {error}') from error
 
   def __enter__(self) -> 'Writer':
     return self
@@ -42,15 +55,21 @@ class Writer:
       trace: TracebackType | None,
   ) -> None:
     self._file.close()
-    self._board.close()
+    # Only a view of the metrics: its loss on a full disk is not told twice.
+    with contextlib.suppress(OSError):
+      self._board.close()
 
   def write(self, step: int, values: Mapping[str, Any]) -> None:
-    """Write scalars by name."""
+    """Write scalars by name.
+
+    Raises:
+      UserError: if the disk is full.
+    """
     scalars = {name: float(value) for name, value in values.items()}
-    self._file.write(_line({'step': step, **scalars}))
-    self._file.flush()
-    for name, value in scalars.items():
-      self._board.add_scalar(name, value, step)
+    with self._named():
+      self._file.write(_line({'step': step, **scalars}).encode())
+      for name, value in scalars.items():
+        self._board.add_scalar(name, value, step)
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """One training step as a pure function."""
 
 from collections.abc import Callable, Mapping
+import dataclasses
 from typing import Any
 
 import jax
@@ -59,7 +60,8 @@ def make_step(
       return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
 
     skipped = jnp.where(finite, 0, state.skipped + 1)
-    state = state.replace(
+    state = dataclasses.replace(
+        state,
         step=state.step + 1,
         params=keep(params, state.params),
         ema=keep(averaged, state.ema),
