@@ -2,9 +2,12 @@
 
 import io
 import math
+import resource
 
+import pytest
 import rich.console
 
+from diffax.errors import UserError
 from diffax.train import log
 
 
@@ -48,3 +51,23 @@ def test_progress_is_lines_in_a_file_and_a_bar_on_a_terminal():
   assert lines[1] == 'stage [a note]'
   bar = _shown(True)
   assert '4/10' in bar and 'steps/s' in bar and '\x1b[' in bar
+
+
+def test_a_full_disk_is_said(tmp_path):
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  with log.Writer(tmp_path, 0) as writer:
+    writer.write(1, {'loss': 0.5})
+    # No file may grow: a write fails as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+      with pytest.raises(UserError, match='metrics.jsonl: cannot write'):
+        writer.write(2, {'loss': 0.25})
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert log.read(tmp_path / 'metrics.jsonl') == [{'step': 1, 'loss': 0.5}]
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+  (tmp_path / 'metrics.jsonl').mkdir()
+  with pytest.raises(UserError, match='metrics.jsonl: cannot write'):
+    log.Writer(tmp_path, 0)
