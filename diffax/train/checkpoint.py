@@ -158,17 +158,27 @@ def _write(final: pathlib.Path, items: Mapping[str, PyTree]) -> None:
     ) from error
 
 
-def _orbax() -> ocp.Checkpointer:
-  """Return a writer of one process: the others wait in `fit`."""
-  options = ocp.options.MultiprocessingOptions(
-      primary_host=jax.process_index(),
-      active_processes={jax.process_index()},
-      barrier_sync_key_prefix=f'process{jax.process_index()}',
-  ) if jax.process_count() > 1 else ocp.options.MultiprocessingOptions()
-  return ocp.Checkpointer(
-      ocp.StandardCheckpointHandler(multiprocessing_options=options),
-      multiprocessing_options=options,
+def _alone() -> ocp.options.MultiprocessingOptions:
+  """Let each process read or write for itself, without waiting for others."""
+  if jax.process_count() == 1:
+    return ocp.options.MultiprocessingOptions()
+  me = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+      primary_host=me,
+      active_processes={me},
+      barrier_sync_key_prefix=f'process{me}',
   )
+
+
+def _orbax() -> ocp.Checkpointer:
+  handler = ocp.StandardCheckpointHandler(multiprocessing_options=_alone())
+  return ocp.Checkpointer(handler, multiprocessing_options=_alone())
+
+
+def _untyped() -> ocp.Checkpointer:
+  """Return a reader that needs no example, and knows no tuples."""
+  handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+  return ocp.Checkpointer(handler, multiprocessing_options=_alone())
 
 
 def restore(workdir: pathlib.Path, like: TrainState) -> TrainState | None:
@@ -273,16 +283,16 @@ def load(
 
 
 def _read(folder: pathlib.Path) -> PyTree:
-  return ocp.PyTreeCheckpointer().restore(
-      folder,
-      restore_args=jax.tree.map(
-          lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _shapes(folder)
-      ),
+  as_numpy = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _shapes(folder)
+  )
+  return _untyped().restore(
+      folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy)
   )
 
 
 def _shapes(folder: pathlib.Path) -> PyTree:
-  return ocp.PyTreeCheckpointer().metadata(folder).item_metadata.tree
+  return _untyped().metadata(folder).item_metadata.tree
 
 
 def _check_shapes(folder: pathlib.Path, like: PyTree) -> None:

@@ -299,12 +299,14 @@ def test_two_processes_agree_with_one_and_stop_together(tmp_path):
       'JAX_NUM_PROCESSES': '2',
       'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
   }
+  # They go on from a run of one process.
+  _fit(tmp_path, 3)
   pair = [
       _program(tmp_path, 10**6, 4, 0.02, JAX_PROCESS_ID=str(k), **env)
       for k in range(2)
   ]
   try:
-    _wait_for(lambda: checkpoint.steps(tmp_path), pair[0])
+    _wait_for(lambda: _last(tmp_path) > 3, pair[0])
     pair[1].send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=60)[0] for process in pair]
   finally:
