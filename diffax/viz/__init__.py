@@ -1,0 +1,1 @@
+"""Pictures of motions and of numbers; knows skeletons and NumPy only."""

@@ -1,0 +1,144 @@
+"""An interactive 3-D page of a past and its futures, in one file.
+
+The page needs no network, no plug-in and no WebGL: a script of our own
+projects the joints onto canvases. Positions travel as 16-bit integers of an
+even step, below 0.1 mm for a body.
+"""
+
+import base64
+from collections.abc import Mapping
+import html
+import json
+import pathlib
+import string
+from typing import Any
+
+import numpy as np
+
+from diffax.body.skeletons import Skeleton
+from diffax.errors import UserError
+from diffax.viz import pose
+
+_TEMPLATE = pathlib.Path(__file__).with_name('viewer.html')
+_SIDES = ('left', 'centre', 'right')
+
+
+def page(
+    path: pathlib.Path | str,
+    past: np.ndarray,
+    futures: Mapping[str, np.ndarray],
+    skeleton: Skeleton,
+    fps: float,
+    title: str,
+    *,
+    colours: Mapping[str, str] | None = None,
+    reference: str | None = None,
+    facts: str = '',
+) -> None:
+  """Write the page: play, pause, slider, speed, rotation, toggles.
+
+  Args:
+    path: the file, `.html`.
+    past: `[P, J, 3]` about the root, or `[P, J + 1, 3]`; metres, Z up.
+    futures: by title, each `[F, J, 3]` or `[F, J + 1, 3]`, in the order of
+      the panels; `F` may differ.
+    skeleton: of all motions.
+    fps: frames per second.
+    title: of the page.
+    colours: `#rrggbb` by title of a future; the reference is green and the
+      others differ by default.
+    reference: title of the future that can be shown behind each other.
+    facts: a line below the title.
+
+  Raises:
+    UserError: if arguments do not fit together or the file cannot be written.
+  """
+  if not futures:
+    raise UserError(f'{path}: futures: expected at least one, found none.')
+  if not fps > 0:
+    raise UserError(f'{path}: fps: expected a rate above 0, found {fps}.')
+  for name in ([] if reference is None else [reference]) + list(colours or ()):
+    if name not in futures:
+      raise UserError(
+          f'{path}: reference, colours: expected one of {list(futures)}, '
+          f'found {name!r}.'
+      )
+  start = pose.complete(past, skeleton, 'past')
+  full = {
+      name: pose.complete(motion, skeleton, name)
+      for name, motion in futures.items()
+  }
+  tints = _tints(list(full), reference) | dict(colours or {})
+  scene = _scene(start, full, skeleton, tints) | {
+      'title': title,
+      'facts': facts or _facts(start, full, skeleton, fps),
+      'fps': float(fps),
+      'reference': None if reference is None else list(full).index(reference),
+  }
+  # Inside a script only the start of a tag could end it.
+  data = json.dumps(scene).replace('<', '\\u003c')
+  text = string.Template(_TEMPLATE.read_text('utf-8')).substitute(
+      title=html.escape(title), data=data
+  )
+  path = pose.writable(path)
+  try:
+    path.write_text(text, 'utf-8')
+  except OSError as error:
+    raise UserError(f'{path}: cannot write: {error}') from error
+
+
+def _scene(
+    start: np.ndarray, full: Mapping[str, np.ndarray], skeleton: Skeleton,
+    tints: Mapping[str, str]
+) -> dict[str, Any]:
+  """Return what the page's script reads of the motions."""
+  # Turning about the vertical must keep the body in view.
+  middle = np.append(start[-1, 0, :2], 0.0)
+  start = start - middle
+  full = {name: motion - middle for name, motion in full.items()}
+  reach = max(np.abs(motion).max() for motion in (start, *full.values()))
+  step = max(float(reach), 1e-3) / 32767
+  return {
+      'step': step,
+      'past': _pack(start, step),
+      'bones': [list(map(int, bone)) for bone in skeleton.bones],
+      'sides': [_SIDES.index(where) for where in pose.sides(skeleton)],
+      'heads': np.flatnonzero(pose.heads(skeleton)).tolist(),
+      'azimuth': pose.camera(start, skeleton).azimuth,
+      'grey': _shades(pose.PAST),
+      'motions': [
+          {
+              'title': name,
+              'tints': _shades(tints[name]),
+              'data': _pack(motion, step),
+          }
+          for name, motion in full.items()
+      ],
+  }
+
+
+def _pack(motion: np.ndarray, step: float) -> str:
+  numbers = np.round(motion / step).astype('<i2')
+  return base64.b64encode(numbers.tobytes()).decode('ascii')
+
+
+def _shades(colour: str) -> list[str]:
+  return [pose.shade(colour, where) for where in _SIDES]
+
+
+def _tints(names: list[str], reference: str | None) -> dict[str, str]:
+  others = [name for name in names if name != reference]
+  tints = dict(zip(others, pose.colours(len(others))))
+  return tints if reference is None else tints | {reference: pose.TRUTH}
+
+
+def _facts(
+    start: np.ndarray, full: Mapping[str, np.ndarray], skeleton: Skeleton,
+    fps: float
+) -> str:
+  longest = max(map(len, full.values()))
+  return (
+      f'{skeleton.name}, {skeleton.num_nodes} joints, {fps:g} frames per '
+      f'second; observed {len(start) / fps:.2f} s, future '
+      f'{longest / fps:.2f} s'
+  )
