@@ -180,7 +180,10 @@ def run(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
         section['pasts'],
         section['repeats'],
     )
-    rows['stages'][name] = {**counts, 'timings': {}}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    rows['stages'][name] = {
+        **counts, 'peak_resident_gib_so_far': memory, 'timings': {}
+    }
     for what, timing in timings.items():
       share = timing.flops / timing.seconds / rate
       rows['stages'][name]['timings'][what] = {
@@ -190,9 +193,8 @@ def run(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
           name, f'{counts["params"]:,}', what, f'{timing.seconds:.3f}',
           f'{timing.flops / 1e9:.1f}', f'{share:.0%}',
       )
-  memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-  rows['peak_resident_gib'] = memory
+    print(f'{name}: peak resident memory so far {memory:.2f} GiB')
   rich.console.Console().print(table)
-  print(f'peak resident memory {memory:.2f} GiB')
+  workdir.mkdir(parents=True, exist_ok=True)
   (workdir / 'benchmark.json').write_text(json.dumps(rows, indent=2) + '\n')
   return rows

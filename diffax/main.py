@@ -172,8 +172,8 @@ def run(argv: list[str]) -> None:
     raise UserError('--config is needed, e.g. experiments/skeleton_cmu.py.')
   config, workdir = _CONFIG.value, _workdir()
   devices.initialise()
-  configs.save(config, workdir)
   if _MODE.value == 'train':
+    configs.save(config, workdir)
     train(config, workdir)
   if _MODE.value in ('train', 'evaluate'):
     report(config, workdir)

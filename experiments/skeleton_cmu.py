@@ -7,7 +7,7 @@ Run:   python -m diffax.main --config=experiments/skeleton_cmu.py
 Sizes: as skeleton_amass, the paper's.
 
 Variants:
-  budget     two CPU cores: 20 frames per second, narrower networks, 16 noise
+  budget     two CPU cores: 20 frames per second, narrower networks, 10 noise
              draws, a few thousand steps
   isotropic  white noise over the joints, all else equal (Table 7)
   smoke      minutes, to check that everything runs
@@ -40,7 +40,7 @@ def budget(config: ml_collections.ConfigDict) -> None:
   config.data.update({'fps': 20, 'test_first': 10, 'test_stride': 10})
   config.data.update({'train_stride': 5, 'train_jitter': 2})
   config.system.update({'width': 64, 'encoder_layers': 1})
-  stages = {'autoencoder': (7000, 4e-3), 'diffusion': (4000, 1e-3)}
+  stages = {'autoencoder': (7000, 4e-3), 'diffusion': (3500, 1e-3)}
   for name, (steps, rate) in stages.items():
     stage = config[name]
     stage.update({'epochs': None, 'steps': steps, 'batch_size': 32})
@@ -50,7 +50,7 @@ def budget(config: ml_collections.ConfigDict) -> None:
   config.diffusion.system.denoiser = {
       'width': 128, 'depth': 2, 'heads': 4, 'head_width': 32,
   }
-  config.diffusion.system.relaxation = 16
+  config.diffusion.system.relaxation = 10
 
 
 VARIANTS = {

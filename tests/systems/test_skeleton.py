@@ -189,6 +189,18 @@ def test_samples_are_futures_in_metres(batch, noise, sampler):
   assert float(jnp.max(jnp.abs(motion[:, 0] - motion[:, 1]))) > 0
 
 
+def test_half_precision_is_close_and_keeps_float32_parameters(batch):
+  whole, half = _diffusion(), _diffusion(dtype='bfloat16')
+  params, frozen = half.init(jax.random.key(0), batch)
+  assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.float32.dtype}
+  values = [
+      float(system.loss(params, frozen, batch, jax.random.key(0))[0])
+      for system in (whole, half)
+  ]
+  assert values[0] != values[1]
+  np.testing.assert_allclose(*values, rtol=0.05)
+
+
 def test_noise_follows_the_skeleton():
   body = skeletons.AMASS21
   white = skeleton.skeleton_process(body, noise='isotropic')
