@@ -7,7 +7,9 @@ pose of every motion. Left limbs are bright, right limbs dark.
 
 from collections.abc import Iterator, Sequence
 import dataclasses
+import itertools
 import pathlib
+import subprocess
 from typing import Any
 
 import numpy as np
@@ -249,7 +251,7 @@ def _canvas(layout: _Layout) -> tuple[Any, Any]:
 
 
 class _Style:
-  """Turn poses of one skeleton into coloured lines and dots."""
+  """Turn poses of one skeleton into coloured lines and heads."""
 
   def __init__(self, skeleton: Skeleton):
     self.child, self.parent = np.array(skeleton.bones).T
@@ -259,7 +261,7 @@ class _Style:
   def shapes(
       self, layout: _Layout, number: int, joints: np.ndarray, colour: str
   ) -> tuple[np.ndarray, list[str], np.ndarray, list[str]]:
-    """Return lines `[N, 2, 2]`, their colours, dots `[J + 1, 2]`, theirs."""
+    """Return lines `[N, 2, 2]`, their colours, heads `[H, 2]`, theirs."""
     places = layout.place(joints, number)
     near = layout.camera(joints)[1]
     # The nearer limb covers the farther one.
@@ -269,36 +271,33 @@ class _Style:
     return (
         np.stack([places[parent], places[child]], 1),
         [tints[where] for where in self.sides[child]],
-        places,
-        [tints[where] for where in self.sides],
+        places[self.head],
+        [tints[where] for where in self.sides[self.head]],
     )
 
   def artists(self, axes: Any) -> tuple[Any, Any]:
-    """Add an empty collection of lines and one of dots."""
+    """Add an empty collection of lines and one of heads."""
     from matplotlib import collections
     lines = collections.LineCollection(
         [], linewidths=3.0, capstyle='round', animated=True
     )
     axes.add_collection(lines)
-    dots = axes.scatter([], [], zorder=3, linewidths=0, animated=True)
-    return lines, dots
-
-  def sizes(self, panels: int = 1) -> np.ndarray:
-    """Return the areas of the dots, in square points."""
-    return np.tile(np.where(self.head, 90.0, 11.0), panels)
+    heads = axes.scatter(
+        [], [], s=90, zorder=3, linewidths=0, animated=True
+    )
+    return lines, heads
 
   def draw(
       self, axes: Any, layout: _Layout, number: int, joints: np.ndarray,
       colour: str
   ) -> None:
     """Draw one pose for good."""
-    lines, dots = self.artists(axes)
-    segments, tints, places, spots = self.shapes(
+    lines, heads = self.artists(axes)
+    segments, tints, places, fills = self.shapes(
         layout, number, joints, colour
     )
     lines.set(segments=segments, color=tints, animated=False)
-    dots.set(offsets=places, facecolor=spots, sizes=self.sizes(),
-             animated=False)
+    heads.set(offsets=places, facecolor=fills, animated=False)
 
 
 def _row_title(
@@ -330,8 +329,7 @@ def _images(
   style = _Style(skeleton)
   length = max(map(len, full))
   _backdrop(axes, layout, full, titles, colours, past / length)
-  lines, dots = style.artists(axes)
-  dots.set_sizes(style.sizes(len(full)))
+  lines, heads = style.artists(axes)
   marker = axes.plot([], [], 'o', color=_TEXT, markersize=7, animated=True)[0]
   clock = axes.text(layout.size[0] - _PAD, 17, '', fontsize=10, color=_TEXT,
                     ha='right', va='center', animated=True)
@@ -347,13 +345,13 @@ def _images(
                      pose.PAST if frame < past else colours[i])
         for i, motion in enumerate(full)
     ]
-    segments, tints, places, spots = zip(*parts)
+    segments, tints, places, fills = zip(*parts)
     lines.set(segments=np.concatenate(segments), color=sum(tints, []))
-    dots.set(offsets=np.concatenate(places), facecolor=sum(spots, []))
+    heads.set(offsets=np.concatenate(places), facecolor=sum(fills, []))
     start, end = _timeline(layout)
     marker.set_data([start + (end - start) * frame / max(length - 1, 1)], [17])
     clock.set_text(_time(frame, past, fps))
-    for artist in (lines, dots, marker, clock):
+    for artist in (lines, heads, marker, clock):
       axes.draw_artist(artist)
     yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -413,7 +411,7 @@ def _write_gif(
       np.asarray(frames[i]) for i in {0, len(frames) // 2, len(frames) - 1}
   ])
   palette = Image.fromarray(sample).quantize(96, Image.Quantize.MEDIANCUT)
-  table = np.reshape(palette.getpalette(), (-1, 3))
+  table = np.reshape(palette.getpalette() or [], (-1, 3))
   table[table.sum(1).argmax()] = 255  # Averaging has greyed the paper.
   palette.putpalette(table.ravel().tolist())
   plain = [
@@ -435,15 +433,26 @@ def _write_mp4(
     import imageio_ffmpeg
   except ImportError as error:
     raise pose.missing('imageio-ffmpeg') from error
-  writer = None
-  for image in images:
-    if writer is None:
-      writer = imageio_ffmpeg.write_frames(
-          str(path), image.shape[1::-1], fps=fps, codec='libx264',
-          quality=None, macro_block_size=2,
-          output_params=['-crf', '20', '-preset', 'veryfast'],
-      )
-      writer.send(None)
-    writer.send(np.ascontiguousarray(image))
-  if writer is not None:
-    writer.close()
+  first = next(images)
+  height, width = first.shape[:2]
+  # Started here and not by imageio-ffmpeg, which forks: a fork of a process
+  # that runs JAX's threads can hang.
+  command = [
+      imageio_ffmpeg.get_ffmpeg_exe(), '-y', '-loglevel', 'error',
+      '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', f'{width}x{height}',
+      '-r', f'{fps:.6f}', '-i', '-',
+      '-c:v', 'libx264', '-crf', '20', '-preset', 'veryfast',
+      '-pix_fmt', 'yuv420p', '-movflags', '+faststart', str(path.resolve()),
+  ]
+  with subprocess.Popen(
+      command, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+  ) as ffmpeg:
+    assert ffmpeg.stdin is not None
+    try:
+      for image in itertools.chain([first], images):
+        ffmpeg.stdin.write(image.tobytes())
+    except BrokenPipeError:
+      pass  # The exit status and the message below tell why.
+    message = ffmpeg.communicate()[1].decode(errors='replace').strip()
+  if ffmpeg.returncode:
+    raise UserError(f'{path}: ffmpeg could not write it: {message}')
