@@ -127,6 +127,28 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   return config
 
 
+def shorten(
+    config: ml_collections.ConfigDict,
+    stages: dict[str, tuple[int, float]],
+    ramp: int,
+) -> None:
+  """Train small networks at 20 frames per second, by steps and a cosine.
+
+  Args:
+    config: to change.
+    stages: steps and first learning rate by stage.
+    ramp: steps until the autoencoder sees whole futures.
+  """
+  config.data.update({'fps': 20, 'train_stride': 5, 'train_jitter': 2})
+  config.system.encoder_layers = 1
+  for name, (steps, rate) in stages.items():
+    stage = config[name]
+    stage.update({'epochs': None, 'steps': steps, 'batch_size': 32})
+    stage.optim.schedule = {'name': 'cosine', 'value': rate, 'steps': steps}
+  config.autoencoder.epoch_steps = None
+  config.autoencoder.data.curriculum = {'ramp': ramp, 'floor_ramp': ramp}
+
+
 def isotropic(config: ml_collections.ConfigDict) -> None:
   """Use white noise over the joints: the same network and steps."""
   config.diffusion.system.process.noise = 'isotropic'

@@ -37,16 +37,10 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
 
 def budget(config: ml_collections.ConfigDict) -> None:
   """Fit the run into about an hour and a half of two CPU cores."""
-  config.data.update({'fps': 20, 'test_first': 10, 'test_stride': 10})
-  config.data.update({'train_stride': 5, 'train_jitter': 2})
-  config.system.update({'width': 64, 'encoder_layers': 1})
   stages = {'autoencoder': (7000, 4e-3), 'diffusion': (3500, 1e-3)}
-  for name, (steps, rate) in stages.items():
-    stage = config[name]
-    stage.update({'epochs': None, 'steps': steps, 'batch_size': 32})
-    stage.optim.schedule = {'name': 'cosine', 'value': rate, 'steps': steps}
-  config.autoencoder.epoch_steps = None
-  config.autoencoder.data.curriculum = {'ramp': 1000, 'floor_ramp': 1000}
+  skeleton_amass.shorten(config, stages, ramp=1000)
+  config.data.update({'test_first': 10, 'test_stride': 10})
+  config.system.width = 64
   config.diffusion.system.denoiser = {
       'width': 128, 'depth': 2, 'heads': 4, 'head_width': 32,
   }

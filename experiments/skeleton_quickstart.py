@@ -16,16 +16,10 @@ from experiments import skeleton_amass
 def get_config(variant: str = '') -> ml_collections.ConfigDict:
   """Return the run card; `variant` is a comma-separated list of names."""
   config = skeleton_amass.get_config()
-  config.data.update({'name': 'synthetic', 'fps': 20})
-  config.data.update({'train_stride': 5, 'train_jitter': 2})
-  config.system.update({'width': 48, 'encoder_layers': 1})
+  config.data.name = 'synthetic'
   stages = {'autoencoder': (1500, 4e-3), 'diffusion': (800, 2e-3)}
-  for name, (steps, rate) in stages.items():
-    stage = config[name]
-    stage.update({'epochs': None, 'steps': steps, 'batch_size': 32})
-    stage.optim.schedule = {'name': 'cosine', 'value': rate, 'steps': steps}
-  config.autoencoder.epoch_steps = None
-  config.autoencoder.data.curriculum = {'ramp': 300, 'floor_ramp': 300}
+  skeleton_amass.shorten(config, stages, ramp=300)
+  config.system.width = 48
   config.diffusion.system.denoiser = {
       'width': 96, 'depth': 2, 'heads': 4, 'head_width': 24,
   }

@@ -23,6 +23,8 @@ References:
 """
 
 from collections.abc import Callable, Mapping
+import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import chex
@@ -144,91 +146,32 @@ def diffusion(
   Returns:
     A system whose `sample` draws `motion` `[B, samples, F, J, 3]`.
   """
-  skeleton: Skeleton = info['skeleton']
-  encoder, decoder = _networks(skeleton, width, encoder_layers, dtype)
-  network = Denoiser(skeleton.types, latent=width, dtype=dtype, **denoiser)
-  noise_process = skeleton_process(skeleton, **process)
-  generate = _generator(noise_process, **sampler)
   if selection not in SELECTIONS:
     raise UserError(
         f'selection: expected one of {SELECTIONS}, found {selection!r}.'
     )
-
-  def init(key: Key, batch: Batch) -> Variables:
-    key_frozen, key_params = jax.random.split(key)
-    z = jnp.zeros((1, skeleton.num_nodes, width))
-    params = network.init(key_params, z, z, jnp.zeros((1,), jnp.int32))
-    frozen = _init_networks(encoder, decoder, key_frozen, batch)
-    return Variables(params, {'autoencoder': frozen})
-
-  def encode(frozen: Params, motion: Array) -> Any:
-    parts = frozen['autoencoder']
-    return encoder.apply(parts['encoder'], motion / box_size)
-
-  def decode(frozen: Params, past: Array, z: Array, length: int) -> Any:
-    parts = frozen['autoencoder']
-    return decoder.apply(parts['decoder'], past / box_size, z, length)
-
-  def predict(params: Params, xt: Array, condition: Array, t: Array) -> Any:
-    # The network counts its times from 0, the process from 1 (0 is clean).
-    return network.apply(params, xt, condition, t - 1)
-
-  def errors(params: Params, given: Given, noise: Array) -> tuple[Array, Array]:
-    """Return predicted latents and losses of noise `[K, B, J, D]`."""
-    draws = noise.shape[0]
-    flat = noise.reshape(-1, *noise.shape[2:])
-    z, t = (jnp.tile(x, (draws,) + (1,) * (x.ndim - 1)) for x in given[:2])
-    xt = gaussian.corrupt(noise_process, z, flat, t)
-    xt = jnp.swapaxes(xt.reshape(noise.shape), 0, 1)
-    z_hat = predict(params, xt, given.condition, given.t)
-    flat_hat = jnp.swapaxes(z_hat, 0, 1).reshape(flat.shape)
-    loss = losses.mahalanobis(noise_process, flat_hat - z, t, norm, weight)
-    return z_hat, loss.reshape(draws, -1)
-
-  def score(inputs: tuple[Params, Params, Batch, Given], noise: Array) -> Array:
-    params, frozen, batch, given = inputs
-    z_hat, loss = errors(params, given, noise)
-    if selection == 'latent':
-      return loss
-    future = batch['future'] / box_size
-    motion = decode(frozen, batch['past'], z_hat, future.shape[1])
-    return motion_distance(motion, future[:, None]).T
-
-  def loss(
-      params: Params, frozen: Params, batch: Batch, key: Key
-  ) -> tuple[Array, dict[str, Array]]:
-    key_t, key_noise = jax.random.split(key)
-    z = encode(frozen, batch['future'])
-    # The encoder ends in tanh already; the released denoiser adds a second.
-    condition = jnp.tanh(encode(frozen, batch['past']))
-    t = jax.random.randint(key_t, z.shape[:1], 1, noise_process.steps + 1)
-    given = Given(z, t, condition)
-    noise = jax.random.normal(key_noise, (relaxation, *z.shape))
-    if relaxation > 1:
-      best = losses.best_of(score, (params, frozen, batch, given), noise, chunk)
-      noise = best.candidate[None]
-    z_hat, error = errors(params, given, noise)
-    rms = jnp.sqrt(jnp.mean((z_hat[:, 0] - z) ** 2))
-    return jnp.mean(error), {'latent_rms': rms}
-
-  def sample(
-      params: Params, frozen: Params, batch: Batch, key: Key
-  ) -> dict[str, Array]:
-    past = batch['past']
-    condition = jnp.tanh(encode(frozen, past))
-    count = past.shape[0]
-
-    def denoise(xt: Array, t: Array) -> Array:
-      xt = xt.reshape(count, samples, *xt.shape[1:])
-      z_hat = predict(params, xt, condition, t.reshape(count, samples)[:, 0])
-      return z_hat.reshape(-1, *z_hat.shape[2:])
-
-    shape = (count * samples, skeleton.num_nodes, width)
-    z = generate(key, denoise, shape).reshape(count, samples, *shape[1:])
-    motion = decode(frozen, past, z, info['future'])
-    return {'motion': motion * box_size, 'latent': z}
-
-  return System(init, loss, sample)
+  skeleton: Skeleton = info['skeleton']
+  encoder, decoder = _networks(skeleton, width, encoder_layers, dtype)
+  noise = skeleton_process(skeleton, **process)
+  model = _LatentDiffusion(
+      encoder=encoder,
+      decoder=decoder,
+      network=Denoiser(
+          skeleton.types, latent=width, dtype=jnp.dtype(dtype), **denoiser
+      ),
+      process=noise,
+      generate=_generator(noise, **sampler),
+      objective=functools.partial(
+          losses.mahalanobis, noise, norm=norm, weight=weight
+      ),
+      box_size=box_size,
+      draws=relaxation,
+      by_motion=selection == 'motion',
+      chunk=chunk,
+      samples=samples,
+      length=info['future'],
+  )
+  return System(model.init, model.loss, model.sample)
 
 
 class Given(NamedTuple):
@@ -243,6 +186,127 @@ class Given(NamedTuple):
   z: Array
   t: Array
   condition: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class _LatentDiffusion:
+  """The functions of `diffusion`, over what it builds."""
+
+  encoder: Encoder
+  decoder: Decoder
+  network: Denoiser
+  process: processes.Process
+  generate: Callable[[Key, DenoiseFn, tuple[int, ...]], Array]
+  objective: Callable[[Array, Array], Array]
+  box_size: float
+  draws: int
+  by_motion: bool
+  chunk: int | None
+  samples: int
+  length: int
+
+  @property
+  def shape(self) -> tuple[int, int]:
+    """Shape of a latent, (J, D)."""
+    return len(self.network.types), self.network.latent
+
+  def init(self, key: Key, batch: Batch) -> Variables:
+    """Initialise the denoiser, and an autoencoder to be replaced."""
+    key_frozen, key_params = jax.random.split(key)
+    z = jnp.zeros((1, *self.shape))
+    params = self.network.init(key_params, z, z, jnp.zeros((1,), jnp.int32))
+    frozen = _init_networks(self.encoder, self.decoder, key_frozen, batch)
+    return Variables(params, {'autoencoder': frozen})
+
+  def encode(self, frozen: Params, motion: Array) -> Any:
+    """Return latents of motions `[B, L, J, 3]` in metres."""
+    parts = frozen['autoencoder']
+    return self.encoder.apply(parts['encoder'], motion / self.box_size)
+
+  def decode(self, frozen: Params, past: Array, z: Array, length: int) -> Any:
+    """Return motions `[B, K, length, J, 3]` in box units."""
+    parts = frozen['autoencoder']
+    return self.decoder.apply(
+        parts['decoder'], past / self.box_size, z, length
+    )
+
+  def condition(self, frozen: Params, past: Array) -> Array:
+    """Return what the denoiser is told of the past, `[B, J, D]`."""
+    # The encoder ends in tanh already; the released denoiser adds a second.
+    return jnp.tanh(self.encode(frozen, past))
+
+  def predict(self, params: Params, xt: Array, given: Array, t: Array) -> Any:
+    """Return z_hat of noisy latents (Eq. 3)."""
+    # The network counts its times from 0, the process from 1 (0 is clean).
+    return self.network.apply(params, xt, given, t - 1)
+
+  def errors(
+      self, params: Params, given: Given, noise: Array
+  ) -> tuple[Array, Array]:
+    """Return z_hat `[B, K, J, D]` and losses `[K, B]` (Eq. 4).
+
+    Args:
+      params: of the denoiser.
+      given: what the draws share.
+      noise: `[K, B, J, D]`.
+    """
+    count = noise.shape[0]
+    flat = noise.reshape(-1, *noise.shape[2:])
+    z, t = (jnp.tile(x, (count,) + (1,) * (x.ndim - 1)) for x in given[:2])
+    xt = gaussian.corrupt(self.process, z, flat, t)
+    xt = jnp.swapaxes(xt.reshape(noise.shape), 0, 1)
+    z_hat = self.predict(params, xt, given.condition, given.t)
+    flat_hat = jnp.swapaxes(z_hat, 0, 1).reshape(flat.shape)
+    return z_hat, self.objective(flat_hat - z, t).reshape(count, -1)
+
+  def score(
+      self, inputs: tuple[Params, Params, Batch, Given], noise: Array
+  ) -> Array:
+    """Return what the best draw has least of, `[K, B]`."""
+    params, frozen, batch, given = inputs
+    z_hat, loss = self.errors(params, given, noise)
+    if not self.by_motion:
+      return loss
+    future = batch['future'] / self.box_size
+    motion = self.decode(frozen, batch['past'], z_hat, future.shape[1])
+    return motion_distance(motion, future[:, None]).T
+
+  def loss(
+      self, params: Params, frozen: Params, batch: Batch, key: Key
+  ) -> tuple[Array, dict[str, Array]]:
+    """Return the loss of the best of K draws."""
+    key_t, key_noise = jax.random.split(key)
+    z = self.encode(frozen, batch['future'])
+    t = jax.random.randint(key_t, z.shape[:1], 1, self.process.steps + 1)
+    given = Given(z, t, self.condition(frozen, batch['past']))
+    noise = jax.random.normal(key_noise, (self.draws, *z.shape))
+    if self.draws > 1:
+      inputs = (params, frozen, batch, given)
+      best = losses.best_of(self.score, inputs, noise, self.chunk)
+      noise = best.candidate[None]
+    z_hat, error = self.errors(params, given, noise)
+    rms = jnp.sqrt(jnp.mean((z_hat[:, 0] - z) ** 2))
+    return jnp.mean(error), {'latent_rms': rms}
+
+  def sample(
+      self, params: Params, frozen: Params, batch: Batch, key: Key
+  ) -> dict[str, Array]:
+    """Draw `motion` `[B, samples, F, J, 3]` in metres and its `latent`."""
+    past = batch['past']
+    given = self.condition(frozen, past)
+    batched = (past.shape[0], self.samples)
+
+    def denoise(xt: Array, t: Array) -> Array:
+      z_hat = self.predict(
+          params, xt.reshape(*batched, *self.shape), given,
+          t.reshape(batched)[:, 0],
+      )
+      return z_hat.reshape(xt.shape)
+
+    z = self.generate(key, denoise, (batched[0] * batched[1], *self.shape))
+    z = z.reshape(*batched, *self.shape)
+    motion = self.decode(frozen, past, z, self.length)
+    return {'motion': motion * self.box_size, 'latent': z}
 
 
 def motion_distance(
