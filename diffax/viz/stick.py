@@ -406,24 +406,43 @@ def _write_gif(
   except ImportError as error:
     raise pose.missing('pillow') from error
   frames = [Image.fromarray(image) for image in images]
-  # One palette for all frames, or colours would flicker.
-  sample = np.concatenate([
-      np.asarray(frames[i]) for i in {0, len(frames) // 2, len(frames) - 1}
-  ])
-  palette = Image.fromarray(sample).quantize(96, Image.Quantize.MEDIANCUT)
-  table = np.reshape(palette.getpalette() or [], (-1, 3))
-  table[table.sum(1).argmax()] = 255  # Averaging has greyed the paper.
+  table = _palette(frames)
+  palette = Image.new('P', (1, 1))
   palette.putpalette(table.ravel().tolist())
-  plain = [
-      frame.quantize(palette=palette, dither=Image.Dither.NONE)
-      for frame in frames
-  ]
+  white = int(table.sum(1).argmax())
+  plain = []
+  for frame in frames:
+    indices = np.array(
+        frame.quantize(palette=palette, dither=Image.Dither.NONE)
+    )
+    # Pillow takes the near for the nearest, which greys the paper.
+    indices[(np.asarray(frame) == 255).all(-1)] = white
+    plain.append(Image.fromarray(indices))
+    plain[-1].putpalette(table.ravel().tolist())
   # A GIF counts hundredths of a second: spread the rounding over the frames.
   ticks = np.round(100 * np.arange(len(plain) + 1) / fps).astype(int)
   plain[0].save(
       path, save_all=True, append_images=plain[1:], loop=0, optimize=False,
       duration=(10 * np.diff(ticks)).tolist(),
   )
+
+
+def _palette(frames: Sequence[Any]) -> np.ndarray:
+  """Return the most frequent colours `[256, 3]` of all pictures.
+
+  One palette for all, or colours would flicker; the frequent ones exactly, or
+  thin lines would lend their hue to each other.
+  """
+  few = sorted({round(i * (len(frames) - 1) / 6) for i in range(7)})
+  pixels = np.concatenate([
+      np.asarray(frames[i], np.uint32).reshape(-1, 3) for i in few
+  ])
+  codes, counts = np.unique(
+      pixels @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_counts=True
+  )
+  kept = codes[np.argsort(-counts, kind='stable')[:256]]
+  kept = np.resize(kept, 256)
+  return np.stack([kept >> 16, kept >> 8 & 255, kept & 255], 1)
 
 
 def _write_mp4(

@@ -1,0 +1,28 @@
+"""A body that swings one arm, for pictures."""
+
+import numpy as np
+import pytest
+
+from diffax.body import kinematics
+from diffax.body import skeletons
+
+
+@pytest.fixture(scope='session')
+def swing():
+  """Motion `[40, 22, 3]` that faces y: the left forearm turns, else rest."""
+  rest = kinematics.SMPL_OFFSETS.copy()
+  places = np.zeros_like(rest)
+  parents = skeletons.AMASS21.parents
+  for joint, parent in enumerate(parents):
+    if parent >= 0:
+      places[joint] = places[parent] + rest[joint]
+  # SMPL: x left, y up, z forwards; here z is up and the body faces y.
+  places = np.stack([-places[:, 0], places[:, 2], places[:, 1]], -1)
+  motion = np.tile(places, (40, 1, 1))
+  elbow = skeletons.AMASS21.joints.index('LElbow')
+  wrist = skeletons.AMASS21.joints.index('LWrist')
+  angle = np.linspace(0, np.pi / 2, 40)
+  motion[:, wrist] = motion[:, elbow] + 0.26 * np.stack(
+      [-np.cos(angle), 0 * angle, np.sin(angle)], -1
+  )
+  return motion
