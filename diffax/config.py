@@ -116,6 +116,10 @@ def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
   }
   for section in SHARED:
     settings[section] = {**whole.get(section, {}), **own.get(section, {})}
+  options = settings['data'].get('options') or {}
+  settings['data']['options'] = {
+      key: value for key, value in options.items() if value is not None
+  }
   return settings
 
 

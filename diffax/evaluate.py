@@ -3,9 +3,9 @@
 `metrics.json` holds `{row: {metric: {"mean", "std", "n"}}}`. Rows are `model`,
 `zero_velocity`, `nearest_neighbour`, `nearest_neighbour_K` (K neighbours as K
 samples) and, compared after a turn about the vertical, `turned_neighbour` and
-`turned_neighbour_K`. Metrics bear the paper's names and the released code's definitions,
-metres, degrees (MAE) or percent of the limb's length (stretch, jitter); a
-suffix names another definition:
+`turned_neighbour_K`. Metrics bear the paper's names and the released code's
+definitions, metres, degrees (MAE) or percent of the limb's length (stretch,
+jitter); a suffix names another definition:
 
   (paper)      MMADE, MMFDE: least over all pairs, the segment itself left out
                of its multimodal truth; APDE: likewise left out; CMD: one class
@@ -42,7 +42,7 @@ from diffax.typing import Key
 SampleFn = Callable[[Batch, Key], Array]
 Row = dict[str, dict[str, float | int | None]]
 
-_TABLE_WIDTH = 120
+_TABLE_WIDTH = 136
 
 
 def forecasting(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from absl import app
 from absl import flags
+from absl import logging
 import jax
 import ml_collections
 from ml_collections import config_flags
@@ -247,6 +248,9 @@ def _refuse(error: Exception) -> NoReturn:
 
 def main(argv: list[str]) -> None:
   """Run, and print a user's mistake as one line instead of a traceback."""
+  if not flags.FLAGS['verbosity'].present:
+    # The checkpoint library notes every file it touches.
+    logging.set_verbosity(logging.WARNING)
   try:
     run(argv)
   except UserError as error:

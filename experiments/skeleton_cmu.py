@@ -26,6 +26,7 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   """Return the run card; `variant` is a comma-separated list of names."""
   config = skeleton_amass.get_config()
   config.data.update({'name': 'cmu', 'skeleton': 'amass21'})
+  config.data.options = {}
   # The test set is four minutes: a segment every half second, not every two.
   config.data.update({'test_first': 30, 'test_stride': 30})
   config.data.update({'train_stride': 15, 'train_jitter': 7})
