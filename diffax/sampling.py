@@ -219,12 +219,13 @@ def _read(
         'which the model observes', f'{length} ({length / fps:.2f} s)',
         'The clip is too short'
     )
-  begin = length if start is None else round(start * fps)
-  if not past <= begin <= length:
+  seconds = length / fps if start is None else start
+  if not (past - 0.5) / fps <= seconds <= (length + 0.5) / fps:
     raise UserError(
         f'start: expected {past / fps:.2f}..{length / fps:.2f} s of {path}, '
         f'found {start:g} s.'
     )
+  begin = min(max(round(seconds * fps), past), length)
   poses = poses.astype(np.float32)
   following = poses[begin:begin + future]
   return Segment(
@@ -261,6 +262,8 @@ def _write(
     _draw(written[name], segment, chosen, skeleton, fps)
     notes[name] = _SHOWS[kind]
   _report(segment.name, written, notes)
+  # Not in the table, which would break a long path.
+  print(f'in {folder}')
   return written
 
 
@@ -392,15 +395,15 @@ def _report(
     name: str, written: Mapping[str, pathlib.Path], notes: Mapping[str, str]
 ) -> None:
   table = rich.table.Table(
-      # A Text, because a path may hold brackets, which mark up strings.
+      # A Text, because a name may hold brackets, which mark up strings.
       title=rich.text.Text(f'Futures of {name}'), box=rich.box.SIMPLE_HEAD
   )
-  table.add_column('file', overflow='fold')
+  table.add_column('file', no_wrap=True)
   table.add_column('size', justify='right', no_wrap=True)
   table.add_column('what')
   for file, path in written.items():
     size = path.stat().st_size / 1024
-    table.add_row(rich.text.Text(str(path)), f'{size:,.0f} kB', notes[file])
+    table.add_row(file, f'{size:,.0f} kB', notes[file])
   if 'typical.bvh' in written:
     table.caption = (
         'No full ground truth in the clip: `typical` is closest to the mean.'
