@@ -6,7 +6,7 @@ even step, below 0.1 mm for a body. `page.html#90` opens at frame 90 and waits.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import html
 import json
 import pathlib
@@ -53,16 +53,7 @@ def page(
   Raises:
     UserError: if arguments do not fit together or the file cannot be written.
   """
-  if not futures:
-    raise UserError(f'{path}: futures: expected at least one, found none.')
-  if not fps > 0:
-    raise UserError(f'{path}: fps: expected a rate above 0, found {fps}.')
-  for name in ([] if reference is None else [reference]) + list(colours or ()):
-    if name not in futures:
-      raise UserError(
-          f'{path}: reference, colours: expected one of {list(futures)}, '
-          f'found {name!r}.'
-      )
+  _check(path, futures, fps, [reference or '', *(colours or {})])
   start = pose.complete(past, skeleton, 'past')
   full = {
       name: pose.complete(motion, skeleton, name)
@@ -88,6 +79,22 @@ def page(
     path.write_text(text, 'utf-8')
   except OSError as error:
     raise UserError(f'{path}: cannot write: {error}') from error
+
+
+def _check(
+    path: pathlib.Path | str, futures: Mapping[str, np.ndarray], fps: float,
+    names: Sequence[str]
+) -> None:
+  if not futures:
+    raise UserError(f'{path}: futures: expected at least one, found none.')
+  if not fps > 0:
+    raise UserError(f'{path}: fps: expected a rate above 0, found {fps}.')
+  for name in filter(None, names):
+    if name not in futures:
+      raise UserError(
+          f'{path}: reference, colours: expected one of {list(futures)}, '
+          f'found {name!r}.'
+      )
 
 
 def _scene(
