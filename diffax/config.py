@@ -116,10 +116,11 @@ def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
   }
   for section in SHARED:
     settings[section] = {**whole.get(section, {}), **own.get(section, {})}
-  options = settings['data'].get('options') or {}
-  settings['data']['options'] = {
-      key: value for key, value in options.items() if value is not None
-  }
+  if settings['data'].get('options'):
+    # A placeholder left empty is no setting; it must not name another store.
+    settings['data']['options'] = {
+        k: v for k, v in settings['data']['options'].items() if v is not None
+    }
   return settings
 
 
