@@ -157,6 +157,26 @@ def test_a_browser_plays_the_page_without_a_fault(page, tmp_path):
   assert done.stdout.count('<figcaption') == 2
 
 
+def test_a_browser_reads_the_positions_that_were_written(
+    page, swing, tmp_path
+):
+  # Frame 9 is the last observed one; a motion that is over holds its end.
+  probe = (
+      '<script>document.body.dataset.read = JSON.stringify([9, 12, 39].map('
+      'f => [...poseOf(motions[1], f)]));</script></body>'
+  )
+  probed = tmp_path / 'probed.html'
+  text = page.read_text('utf-8')
+  assert text.count('</body>') == 1
+  probed.write_text(text.replace('</body>', probe), 'utf-8')
+  done = _browse(probed.as_uri(), tmp_path, '--dump-dom')
+  read = json.loads(re.search(r'data-read="([^"]*)"', done.stdout)[1])
+  centred = swing - swing[:, :1]
+  np.testing.assert_allclose(
+      np.reshape(read, (3, 22, 3)), centred[[9, 12, 29]], atol=1e-4
+  )
+
+
 def test_a_fault_in_the_page_would_be_seen(page, tmp_path):
   broken = tmp_path / 'broken.html'
   broken.write_text(page.read_text('utf-8').replace('"bones"', '"bonés"'))
