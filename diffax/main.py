@@ -53,6 +53,9 @@ _INPUT = flags.DEFINE_string(
 _START = flags.DEFINE_float(
     'start', None, 'Second of --input at which the future begins.'
 )
+_JOINT_MAP = flags.DEFINE_string(
+    'joint_map', None, 'JSON file of joint rules for --input; see data/mapping.'
+)
 _ASF = flags.DEFINE_string('asf', None, 'Skeleton of an .amc --input.')
 
 
@@ -150,6 +153,7 @@ def draw(config: Any, workdir: pathlib.Path) -> None:
       workdir / 'samples',
       start=_START.value,
       asf=_ASF.value,
+      joint_map=_JOINT_MAP.value,
       **joined,
   )
 

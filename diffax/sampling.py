@@ -210,7 +210,9 @@ def _read(
     )
   if isinstance(joint_map, (str, pathlib.Path)):
     joint_map = mapping.read_map(joint_map)
-  joints = mapping.to_skeleton(recording, info['skeleton'], joint_map)
+  joints = mapping.to_skeleton(
+      recording, info['skeleton'], joint_map, show=True
+  )
   poses = transforms.root_centre(clips.resample(joints, recording.fps, fps)[0])
   length = len(poses)
   if length < past:
