@@ -396,11 +396,9 @@ def _draw(
 def _report(
     name: str, written: Mapping[str, pathlib.Path], notes: Mapping[str, str]
 ) -> None:
-  folder = next(iter(written.values())).parent
   table = rich.table.Table(
       # A Text, because a name may hold brackets, which mark up strings.
-      title=rich.text.Text(f'Futures of {name}, in {folder}'),
-      box=rich.box.SIMPLE_HEAD,
+      title=rich.text.Text(f'Futures of {name}'), box=rich.box.SIMPLE_HEAD
   )
   table.add_column('file', no_wrap=True)
   table.add_column('size', justify='right', no_wrap=True)
