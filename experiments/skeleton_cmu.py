@@ -6,6 +6,11 @@ Run:   python -m diffax.main --config=experiments/skeleton_cmu.py
        python -m diffax.main --config=experiments/skeleton_cmu.py:budget
 Sizes: as skeleton_amass, the paper's.
 
+Table: `budget`, 415 test segments, seed 0: ADE 0.760, FDE 0.773 (isotropic
+       0.754, 0.768; Zero-Velocity 0.960, 1.269; nearest neighbour 1.308,
+       1.442). The full size has not been trained.
+Cost:  `budget`, about 65 minutes of two CPU cores.
+
 Variants:
   budget     two CPU cores: 20 frames per second, narrower networks, 10 noise
              draws, a few thousand steps

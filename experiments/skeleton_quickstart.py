@@ -4,6 +4,8 @@ Data:  none to download: an articulated figure that walks, runs, turns, squats,
        jumps, waves and kicks (diffax/data/synthetic.py). It is not motion
        capture, and its numbers say nothing about people.
 Run:   bash launch/quickstart.sh
+Table: ADE 0.533, FDE 0.494 on 96 test segments (Zero-Velocity 0.722, 0.834).
+Cost:  five minutes of two CPU cores.
 
 Variants: `isotropic` (white noise over the joints), `smoke` (about a minute).
 """
