@@ -76,7 +76,10 @@ def prepare(
     raise UserError(f'data set: expected one of {", ".join(PREPARERS)}, found'
                     f' {name!r}.')
   if name == 'bvh' and root is None:
-    raise UserError('bvh: expected root, the folder of the motion files.')
+    raise UserError(
+        'bvh: expected a root, the folder of the motion files: --root on the '
+        'command line, config.data.root in an experiment.'
+    )
   if not fps > 0:
     raise UserError(f'fps: expected a rate above 0, found {fps}.')
   options = {key: value for key, value in options.items() if value is not None}
@@ -94,7 +97,8 @@ def prepare(
       'name': name, **work.info, 'files_read': len(work.jobs) - len(skipped),
       'cuts': notes, 'skipped': skipped,
   }
-  folder = out or store.default_folder(name, fps, options)
+  own = root if name == 'bvh' else None
+  folder = out or store.default_folder(name, fps, options, own)
   return store.write(folder, made, work.skeleton, info)
 
 

@@ -46,6 +46,21 @@ def test_prepares_a_users_folder(
   assert store.skeleton_of(manifest) == AMASS21
 
 
+def test_two_users_folders_have_two_stores(
+    folder: pathlib.Path, tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.setenv('DIFFAX_STORE', str(tmp_path / 'stores'))
+  other = tmp_path / 'other'
+  (folder / 'walk').rename(other)
+  for root, clips in ((folder, 4), (other, 1)):
+    prepare.prepare('bvh', root, fps=30)
+    place = store.default_folder('bvh', 30, {}, root)
+    assert len(store.read_manifest(place)['clips']) == clips
+  with pytest.raises(UserError, match='config.data.root'):
+    prepare.prepare('bvh')
+
+
 def test_splits_by_sub_folder(
     folder: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
