@@ -1,9 +1,9 @@
 """SkeletonDiffusion on your own folder of BVH files.
 
-Data:  --config.data.root=FOLDER. Clips of 3 seconds or more are tested on,
-       split by file; `--config.data.options.split=folder` reads train, val and
+Data:  --config.data.root=FOLDER. Clips of 2.5 seconds or more are tested on,
+       split by file; --config.data.options.split=folder reads train, val and
        test sub-folders instead. Joints are mapped to the 21 of AMASS by name
-       (the table is printed); with `--config.data.options.skeleton=own` the
+       (the table is printed); with --config.data.options.skeleton=own the
        motion stays on the files' own skeleton, whose graph shapes the noise.
 Run:   python -m diffax.main --config=experiments/skeleton_bvh.py \\
          --config.data.root=FOLDER --config.data.fps=30
@@ -23,6 +23,7 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   config.data.name = 'bvh'
   config.data.skeleton = config_dict.placeholder(str)
   config.data.fps = 30
+  config.eval.paper = {}
   config.data.options = {
       'skeleton': 'amass21',
       'split': 'hash',

@@ -33,7 +33,7 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   config.data.update({'name': 'cmu', 'skeleton': 'amass21'})
   config.data.options = {}
   # The test set is four minutes: a segment every half second, not every two.
-  config.data.update({'test_first': 30, 'test_stride': 30})
+  config.data.update({'test_first_seconds': 0.5, 'test_stride_seconds': 0.5})
   config.data.update({'train_stride': 15, 'train_jitter': 7})
   config.autoencoder.update({'epochs': 300, 'epoch_steps': 72})
   for name in filter(None, variant.split(',')):
@@ -45,7 +45,6 @@ def budget(config: ml_collections.ConfigDict) -> None:
   """Fit the run into about an hour and a half of two CPU cores."""
   stages = {'autoencoder': (7000, 4e-3), 'diffusion': (3500, 1e-3)}
   skeleton_amass.shorten(config, stages, ramp=1000)
-  config.data.update({'test_first': 10, 'test_stride': 10})
   config.system.width = 64
   config.diffusion.system.denoiser = {
       'width': 128, 'depth': 2, 'heads': 4, 'head_width': 32,

@@ -241,11 +241,14 @@ def own_skeleton(
     name: of the skeleton.
 
   Returns:
-    The skeleton, and positions `[L, J + 1, 3]` on its joints.
+    The skeleton, and positions `[L, J + 1, 3]` on its joints. The ends of
+    limbs, which have no channels, are left out: files of one rig differ in
+    whether they write them.
 
   Raises:
     DataError: a bone of no length, or too few joints to make a graph.
   """
+  recording = _without_ends(recording)
   if len(recording.joints) < 3 or recording.parents.count(-1) != 1:
     raise DataError(
         recording.file, 'joints', 'one tree of at least 3 joints',
@@ -255,6 +258,20 @@ def own_skeleton(
   skeleton = from_tree(name, recording.joints, recording.parents)
   order = [recording.joints.index(joint) for joint in skeleton.joints]
   return skeleton, recording.positions[:, order]
+
+
+def _without_ends(recording: base.Recording) -> base.Recording:
+  keep = [
+      i for i, joint in enumerate(recording.joints)
+      if i in recording.parents or not joint.startswith('End_')
+  ]
+  index = {old: new for new, old in enumerate(keep)} | {-1: -1}
+  return dataclasses.replace(
+      recording,
+      joints=tuple(recording.joints[i] for i in keep),
+      parents=tuple(index[recording.parents[i]] for i in keep),
+      positions=recording.positions[:, keep],
+  )
 
 
 def table(plan: Plan, title: object = '') -> rich_table.Table:

@@ -45,8 +45,8 @@ def motion(
     augment: bool = True,
     swap_sides: bool = False,
     curriculum: Mapping[str, Any] | None = None,
-    test_first: int | None = None,
-    test_stride: int | None = None,
+    test_first_seconds: float = 3.0,
+    test_stride_seconds: float = 2.0,
     options: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the forecasting source of a data set, preparing it when absent.
@@ -68,9 +68,9 @@ def motion(
       that the body stays a human one; the released code does not.
     curriculum: keyword arguments of `transforms.Curriculum`; None trains on
       whole futures.
-    test_first: frame of each clip at which its first future starts; by
-      default 3 s, frame 180 at 60 fps.
-    test_stride: frames between futures of the segment list; by default 2 s.
+    test_first_seconds: into each clip at which its first future starts; 3 is
+      frame 180 at 60 fps, as published.
+    test_stride_seconds: between futures of the segment list.
     options: further settings of `prepare`, used when the store is absent.
 
   Returns:
@@ -123,8 +123,8 @@ def motion(
   protocol = {
       'past': past,
       'future': future,
-      'first': round(3 * fps) if test_first is None else test_first,
-      'stride': round(2 * fps) if test_stride is None else test_stride,
+      'first': round(test_first_seconds * fps),
+      'stride': round(test_stride_seconds * fps),
   }
 
   def segments(split: str) -> Batch:
@@ -254,7 +254,7 @@ def _segments(
   if not starts.size:
     raise DataError(
         folder, f'split {split!r}', f'a clip of at least {first + future} '
-        'frames (data.test_first + the future)',
+        'frames (data.test_first_seconds and the future)',
         f'{rows.lengths.max(initial=0)} frames in the longest of '
         f'{len(rows.lengths)}'
     )

@@ -102,11 +102,13 @@ def segment_starts(
   """
   if first < past:
     raise UserError(
-        f'data.test_first: expected at least {past}, the frames of the past, '
+        f'data.test_first_seconds: expected at least {past} frames, the past, '
         f'found {first}.'
     )
   if stride < 1:
-    raise UserError(f'data.test_stride: expected at least 1, found {stride}.')
+    raise UserError(
+        f'data.test_stride_seconds: expected a frame or more, found {stride}.'
+    )
   counts = np.maximum((np.asarray(lengths) - future - first) // stride + 1, 0)
   return _ranges(np.asarray(offsets) + first - past, counts, stride)
 

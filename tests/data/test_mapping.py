@@ -140,6 +140,19 @@ def test_takes_the_skeleton_of_the_file(person: Recording) -> None:
         positions=part.positions[:, :2]))
 
 
+def test_ends_of_limbs_make_no_other_skeleton(person: Recording) -> None:
+  plain, positions = mapping.own_skeleton(person)
+  foot = person.joints.index('LFoot')
+  ended = dataclasses.replace(
+      person, joints=(*person.joints, 'End_LFoot'),
+      parents=(*person.parents, foot),
+      positions=np.concatenate(
+          [person.positions, person.positions[:, [foot]] + 0.05], axis=1))
+  skeleton, found = mapping.own_skeleton(ended)
+  assert skeleton == plain
+  np.testing.assert_array_equal(found, positions)
+
+
 def test_prints_which_joint_became_which(person: Recording) -> None:
   plan = mapping.find(person.joints, AMASS21, {'BMN': ('Neck', 'Head', 0.25)})
   out = rich.console.Console(file=io.StringIO(), width=80)

@@ -150,7 +150,7 @@ def test_the_curriculum_grows_in_few_lengths(folder):
 
 
 def test_segments_are_the_protocol_with_their_labels(folder, clips):
-  source = build(folder, test_first=90, test_stride=60)
+  source = build(folder, test_first_seconds=3.0, test_stride_seconds=2.0)
   rows = source.segments('test')
   kept = [clip for clip in clips if clip.split == 'test']
   assert source.info['clips']['test'] == tuple(clip.name for clip in kept)
@@ -237,4 +237,4 @@ def test_other_skeletons_splits_and_short_clips_are_refused(folder):
     build(folder).segments('dev')
   with pytest.raises(DataError, match="'test': expected a clip of at least 260"
                      ' frames .*found 240 frames'):
-    build(folder, test_first=200).segments('test')
+    build(folder, test_first_seconds=200 / 30).segments('test')

@@ -55,10 +55,10 @@ def test_segments_follow_the_published_protocol():
 
 def test_segments_refuse_a_past_before_the_clip():
   settings = {'past': 30, 'future': 9, 'first': 29, 'stride': 5}
-  with pytest.raises(UserError, match='test_first: expected at least 30'):
+  with pytest.raises(UserError, match='first_seconds: expected at least 30'):
     transforms.segment_starts(np.array([0]), np.array([99]), **settings)
   settings |= {'first': 30, 'stride': 0}
-  with pytest.raises(UserError, match='test_stride: expected at least 1'):
+  with pytest.raises(UserError, match='test_stride_seconds: expected a frame'):
     transforms.segment_starts(np.array([0]), np.array([99]), **settings)
 
 
