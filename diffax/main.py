@@ -2,24 +2,23 @@
 
   --mode=train      train every stage (a rerun resumes), then evaluate and draw
   --mode=evaluate   the metric table and metrics.json of a trained run
-  --mode=sample     futures of --input, or of a test segment
+  --mode=sample     samples for --input, or for a test segment
   --mode=benchmark  parameters, seconds and share of the machine's peak
 
 Exit status: 0 done, 2 a mistake the user can mend, 75 stopped by a signal
 with everything saved (run the same command again), other: a fault.
 """
 
-from collections.abc import Callable
 import difflib
+import inspect
 import pathlib
 import re
 import sys
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from absl import app
 from absl import flags
 from absl import logging
-import jax
 import ml_collections
 from ml_collections import config_flags
 
@@ -27,16 +26,10 @@ from diffax import benchmark
 from diffax import config as configs
 from diffax import evaluate
 from diffax import sampling
-from diffax.data.base import Source
+from diffax import trained
 from diffax.errors import UserError
-from diffax.systems.base import System
-from diffax.systems.base import Variables
-from diffax.train import checkpoint
 from diffax.train import devices
 from diffax.train import loop
-from diffax.typing import Array
-from diffax.typing import Batch
-from diffax.typing import Key
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Experiment file, `experiments/NAME.py[:variant,...]`.'
@@ -48,7 +41,9 @@ _MODE = flags.DEFINE_enum(
     'mode', 'train', ['train', 'evaluate', 'sample', 'benchmark'], 'What to do.'
 )
 _INPUT = flags.DEFINE_string(
-    'input', None, 'Clip to continue with --mode=sample: .bvh, .npz or .amc.'
+    'input', None,
+    'File for --mode=sample: a clip to continue (.bvh, .npz, .amc), or a table '
+    'of the given signals (.csv).'
 )
 _START = flags.DEFINE_float(
     'start', None, 'Second of --input at which the future begins.'
@@ -59,23 +54,11 @@ _JOINT_MAP = flags.DEFINE_string(
 _ASF = flags.DEFINE_string('asf', None, 'Skeleton of an .amc --input.')
 
 
-class Trained(NamedTuple):
-  """Hold a trained run: its data and its futures.
-
-  Attributes:
-    source: of the last stage.
-    sample: batch with `past` `[B, P, J, 3]`, key -> `[B, K, F, J, 3]`, metres.
-  """
-
-  source: Source
-  sample: Callable[[Batch, Key], Array]
-
-
 def train(config: Any, workdir: pathlib.Path) -> None:
   """Train the stages in order; finished ones are only restored."""
   for name in config.stages:
     settings, source, system = configs.parts(configs.stage(config, name))
-    shapes = _shapes(system, source)
+    shapes = trained.shapes(system, source)
     print(f'{name}: {benchmark.count(shapes.params):,} parameters')
     loop.fit(
         system,
@@ -93,69 +76,34 @@ def train(config: Any, workdir: pathlib.Path) -> None:
     )
 
 
-def _shapes(system: System, source: Source) -> Variables:
-  return jax.eval_shape(system.init, jax.random.key(0), source.train(0))
-
-
-def restore(config: Any, workdir: pathlib.Path) -> Trained:
-  """Load the last stage's weights, `config.eval.weights` params or ema."""
-  name = config.stages[-1]
-  settings, source, system = configs.parts(configs.stage(config, name))
-  folder = workdir / name
-  if not folder.is_dir():
-    raise UserError(
-        f'--workdir {workdir}: expected a trained stage {name!r}, found no '
-        f'folder {folder}. Run --mode=train first.'
-    )
-  params, step = checkpoint.load(folder, config.eval.weights)
-  shapes = _shapes(system, source)
-  configs.check_shapes(params, shapes.params, str(folder))
-  print(f'{name}: {config.eval.weights} of step {step} from {folder}')
-  frozen = configs.frozen(settings, workdir, shapes.frozen)
-  # The weights are arguments: as constants they would be compiled in.
-  call = jax.jit(system.sample)
-
-  def sample(batch: Batch, key: Key) -> Array:
-    return call(params, frozen, {'past': batch['past']}, key)['motion']
-
-  return Trained(source, sample)
-
-
 def report(config: Any, workdir: pathlib.Path) -> None:
   """Print the metric table, write metrics.json and the curves."""
-  trained = restore(config, workdir)
   section = config.eval.to_dict()
   section.pop('weights')
   configs.build(
       evaluate.EVALUATORS,
       section,
       'eval',
-      sample_fn=trained.sample,
-      source=trained.source,
+      model=trained.restore(config, workdir),
       seed=config.seed,
       workdir=workdir,
   )
 
 
 def draw(config: Any, workdir: pathlib.Path) -> None:
-  """Write futures of --input, or of a test segment, as files and pictures."""
-  trained = restore(config, workdir)
-  joined = {'seed': config.seed}
-  if _INPUT.value is None:
-    sampling.forecast_segment(
-        trained.sample, trained.source, workdir / 'samples', **joined
-    )
-    return
-  sampling.forecast(
-      trained.sample,
-      trained.source.info,
-      pathlib.Path(_INPUT.value),
-      workdir / 'samples',
-      start=_START.value,
-      asf=_ASF.value,
-      joint_map=_JOINT_MAP.value,
-      **joined,
-  )
+  """Write samples for --input, or for a test segment, as files and pictures."""
+  drawer = sampling.DRAWERS[config.eval.name]
+  options = {
+      'input': _INPUT.value, 'start': _START.value, 'asf': _ASF.value,
+      'joint_map': _JOINT_MAP.value,
+  }
+  given = {name: value for name, value in options.items() if value is not None}
+  known = inspect.signature(drawer).parameters
+  for name in given:
+    if name not in known:
+      raise UserError(f'--{name}: expected without {config.eval.name} systems.')
+  model = trained.restore(config, workdir)
+  drawer(model, workdir / 'samples', seed=config.seed, **given)
 
 
 def _workdir() -> pathlib.Path:

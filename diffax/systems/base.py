@@ -28,9 +28,11 @@ class System(NamedTuple):
     init: (key, batch) -> Variables.
     loss: (params, frozen, batch, key) -> (scalar, metrics by name).
     sample: (params, frozen, batch, key) -> arrays by name, for example
-      `motion` `[B, K, F, J, 3]` in metres.
+      `motion` `[B, K, F, J, 3]` in metres. What a batch lacks is generated.
+    encode: (params, frozen, batch, key) -> latents by name; None without.
   """
 
   init: Callable[[Key, Batch], Variables]
   loss: Callable[[Params, Params, Batch, Key], tuple[Array, dict[str, Array]]]
   sample: Callable[[Params, Params, Batch, Key], dict[str, Any]]
+  encode: Callable[[Params, Params, Batch, Key], dict[str, Any]] | None = None

@@ -35,6 +35,7 @@ from diffax.metrics import base
 from diffax.metrics import forecasting as measures
 from diffax.metrics import suite as suites
 from diffax.systems import baselines as rivals
+from diffax.trained import Trained
 from diffax.typing import Array
 from diffax.typing import Batch
 from diffax.typing import Key
@@ -46,8 +47,7 @@ _TABLE_WIDTH = 136
 
 
 def forecasting(
-    sample_fn: SampleFn,
-    source: Source,
+    model: Trained,
     *,
     seed: int,
     workdir: pathlib.Path | str,
@@ -63,14 +63,13 @@ def forecasting(
   """Measure futures of every segment of a split, and print the table.
 
   Args:
-    sample_fn: from a batch with `past` `[B, P, J, 3]` and a key to futures
-      `[B, K, F, J, 3]`, metres.
-    source: of the segments.
+    model: its `sample` goes from a batch with `past` `[B, P, J, 3]` and a key
+      to `motion` `[B, K, F, J, 3]`, metres.
     seed: of the samples; batch i draws from fold_in(key(seed), i), so the
       draws depend on `batch_size` too.
     workdir: folder for metrics.json, curves.json and the figures.
     split: of the source.
-    samples: K that count; `sample_fn` must give as many or more.
+    samples: K that count; the model must give as many or more.
     batch_size: segments at once.
     mm_threshold: metres between last poses of one multimodal truth.
     max_segments: evaluate this many, evenly spaced; the multimodal truth is
@@ -87,11 +86,12 @@ def forecasting(
   """
   _check(split, samples, batch_size, max_segments, baselines)
   console = rich.console.Console()
+  source = model.source
   segments = source.segments(split)
   truth = suites.truth(segments['past'], segments['future'], mm_threshold)
   chosen = _subset(len(segments['past']), max_segments)
   rows, curves = {}, {}
-  methods = {'model': sample_fn} | _rivals(source, baselines, samples)
+  methods = {'model': _futures(model)} | _rivals(source, baselines, samples)
   for name, method in methods.items():
     count = getattr(method, 'samples', samples)
     batches = _predict(
@@ -111,7 +111,8 @@ def forecasting(
   return rows
 
 
-EVALUATORS = {'forecasting': forecasting}
+def _futures(model: Trained) -> SampleFn:
+  return lambda batch, key: model.sample(batch, key)['motion']
 
 
 def _check(

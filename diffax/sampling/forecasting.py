@@ -34,6 +34,7 @@ from diffax.data.base import Source
 from diffax.errors import DataError
 from diffax.errors import UserError
 from diffax.metrics import forecasting as measures
+from diffax.trained import Trained
 from diffax.typing import Array
 from diffax.typing import Batch
 from diffax.typing import Key
@@ -73,6 +74,48 @@ class _Chosen(NamedTuple):
   title: str
   number: int
   motion: np.ndarray
+
+
+def draw(
+    model: Trained,
+    workdir: PathLike,
+    *,
+    seed: int,
+    input: PathLike | None = None,
+    start: float | None = None,
+    joint_map: Mapping[str, mapping.Rule] | PathLike | None = None,
+    asf: PathLike | None = None,
+) -> dict[str, pathlib.Path]:
+  """Draw futures of a clip, or without one of a test segment.
+
+  Args:
+    model: its `sample` goes from `past` to `motion`.
+    workdir: folder of the files.
+    seed: of the futures.
+    input: a user's clip.
+    start: second of it at which the future begins.
+    joint_map: as for `forecast`.
+    asf: as for `forecast`.
+
+  Returns:
+    The files by name.
+
+  Raises:
+    DataError, UserError: as `forecast`; an option without an input.
+  """
+
+  def sample(batch: Batch, key: Key) -> Array:
+    return model.sample(batch, key)['motion']
+
+  if input is not None:
+    return forecast(
+        sample, model.source.info, input, workdir, seed=seed, start=start,
+        joint_map=joint_map, asf=asf
+    )
+  for name, value in (('start', start), ('joint_map', joint_map), ('asf', asf)):
+    if value is not None:
+      raise UserError(f'--{name}: expected with --input, found without.')
+  return forecast_segment(sample, model.source, workdir, seed=seed)
 
 
 def forecast(

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from diffax import sampling
 from diffax.body import skeletons
 from diffax.data import bvh
 from diffax.data import readers
@@ -12,6 +11,7 @@ from diffax.data import synthetic
 from diffax.data.base import Source
 from diffax.errors import DataError
 from diffax.errors import UserError
+from diffax.sampling import forecasting as sampling
 
 AMASS = skeletons.AMASS21
 PAST, FUTURE, FPS = 6, 12, 20.0

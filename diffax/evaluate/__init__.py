@@ -1,0 +1,10 @@
+"""Evaluators by name: `EVALUATORS[name](model=..., seed=..., workdir=...)`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from diffax.evaluate import forecasting
+
+EVALUATORS: Mapping[str, Callable[..., Any]] = {
+    'forecasting': forecasting.forecasting,
+}

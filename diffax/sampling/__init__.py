@@ -1,0 +1,10 @@
+"""What `--mode=sample` writes, by the name of the config's evaluator."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from diffax.sampling import forecasting
+
+DRAWERS: Mapping[str, Callable[..., Any]] = {
+    'forecasting': forecasting.draw,
+}

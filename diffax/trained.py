@@ -1,0 +1,74 @@
+"""A trained run, as evaluators and `--mode=sample` use it."""
+
+from collections.abc import Callable
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+
+from diffax import config as configs
+from diffax.data.base import Source
+from diffax.errors import UserError
+from diffax.systems.base import System
+from diffax.systems.base import Variables
+from diffax.train import checkpoint
+from diffax.typing import Array
+from diffax.typing import Batch
+from diffax.typing import Key
+
+
+class Trained(NamedTuple):
+  """Hold a trained model: its data, and its functions with weights inside.
+
+  Attributes:
+    source: of the last stage.
+    sample: (batch, key) -> arrays by name, as the system's; compiled once for
+      each set of keys and shapes of the batch. What the batch does not hold
+      the model does not see.
+    encode: (batch, key) -> arrays by name, if the system has latents.
+  """
+
+  source: Source
+  sample: Callable[[Batch, Key], dict[str, Array]]
+  encode: Callable[[Batch, Key], dict[str, Array]] | None = None
+
+
+def shapes(system: System, source: Source) -> Variables:
+  """Return the shapes of a system's variables."""
+  return jax.eval_shape(system.init, jax.random.key(0), source.train(0))
+
+
+def restore(config: Any, workdir: pathlib.Path) -> Trained:
+  """Load the last stage's weights, `config.eval.weights` params or ema.
+
+  Args:
+    config: of the run.
+    workdir: of the run.
+
+  Returns:
+    The trained model.
+
+  Raises:
+    UserError: if the run is not trained, or has weights of another model.
+  """
+  name = config.stages[-1]
+  settings, source, system = configs.parts(configs.stage(config, name))
+  folder = workdir / name
+  if not folder.is_dir():
+    raise UserError(
+        f'--workdir {workdir}: expected a trained stage {name!r}, found no '
+        f'folder {folder}. Run --mode=train first.'
+    )
+  params, step = checkpoint.load(folder, config.eval.weights)
+  expected = shapes(system, source)
+  configs.check_shapes(params, expected.params, str(folder))
+  print(f'{name}: {config.eval.weights} of step {step} from {folder}')
+  frozen = configs.frozen(settings, workdir, expected.frozen)
+
+  def bind(function: Callable[..., Any]) -> Callable[[Batch, Key], Any]:
+    # The weights are arguments: as constants they would be compiled in.
+    call = jax.jit(function)
+    return lambda batch, key: call(params, frozen, dict(batch), key)
+
+  encode = None if system.encode is None else bind(system.encode)
+  return Trained(source, bind(system.sample), encode)
