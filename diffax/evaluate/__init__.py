@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from diffax.evaluate import crossmodal
 from diffax.evaluate import forecasting
 
 EVALUATORS: Mapping[str, Callable[..., Any]] = {
     'forecasting': forecasting.forecasting,
+    'crossmodal': crossmodal.crossmodal,
 }

@@ -1,0 +1,348 @@
+"""Pictures of time series: real against generated, black against red.
+
+Each takes plain arrays. A panel is one pair of axes with one channel; series
+bear their unit on the axis, and a shaded band is one standard deviation.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from diffax.errors import UserError
+from diffax.viz import pose
+
+REAL = '#000000'
+SAMPLED = '#d55e00'
+GIVEN = '#0072b2'
+"""Colours that colour-blind readers can tell apart (Okabe and Ito)."""
+
+_GRID = '#e6e8eb'
+_MARKED = '#eef1f4'
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+  """One pair of axes of `panels`.
+
+  Attributes:
+    title: above it.
+    ylabel: quantity and unit.
+    sampled: [L], the generated line.
+    real: [L], or None where it is unknown.
+    sampled_std: [L] half height of the band about `centre`, or None.
+    centre: [L] middle of the band; by default `sampled`.
+    real_std: [L] half height of a band about `real`, or None.
+    marked: [L] bool, samples whose background is shaded, or None.
+  """
+
+  title: str
+  ylabel: str
+  sampled: np.ndarray
+  real: np.ndarray | None = None
+  sampled_std: np.ndarray | None = None
+  centre: np.ndarray | None = None
+  real_std: np.ndarray | None = None
+  marked: np.ndarray | None = None
+
+
+def panels(
+    path: pathlib.Path | str,
+    shown: Sequence[Panel],
+    time: np.ndarray,
+    *,
+    xlabel: str,
+    title: str,
+    columns: int = 3,
+    names: Mapping[str, str] | None = None,
+) -> None:
+  """Draw real and generated series on a grid.
+
+  Args:
+    path: the file, `.png`, `.pdf` or `.svg`.
+    shown: row by row.
+    time: [L], of all panels.
+    xlabel: quantity and unit of time.
+    title: of the picture.
+    columns: of the grid.
+    names: what the legend calls `real`, `sampled`, `band` and `marked`.
+
+  Raises:
+    UserError: if there is no panel, a series has another length, or
+      matplotlib is missing.
+  """
+  figures = pose.matplotlib_figures()
+  time = np.asarray(time, float)
+  _check_panels(path, shown, time)
+  columns = min(columns, len(shown))
+  rows = -(-len(shown) // columns)
+  figure = figures.Figure(
+      figsize=(max(3.3 * columns, 5.0), 1.75 * rows + 0.95),
+      layout='constrained',
+  )
+  grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+  legend: dict[str, Any] = {}
+  for axes, panel in zip(grid.flat, shown):
+    legend |= _draw_panel(axes, panel, time)
+  for number, axes in enumerate(grid.flat):
+    if number >= len(shown):
+      axes.set_visible(False)
+    # Shared axes hide their labels, also above a gap in the last row.
+    elif number + columns >= len(shown):
+      axes.tick_params(labelbottom=True)
+      axes.set_xlabel(xlabel, fontsize=9)
+  said = {
+      'real': 'real', 'sampled': 'generated', 'band': '\u00b11 std of samples',
+      'marked': 'unknown',
+  } | dict(names or {})
+  figure.suptitle(title, fontsize=11)
+  figure.legend(
+      list(legend.values()), [said[key] for key in legend],
+      loc='outside lower center', ncols=len(legend), frameon=False, fontsize=9,
+  )
+  figure.savefig(pose.writable(path), dpi=160)
+
+
+def _check_panels(
+    path: pathlib.Path | str, shown: Sequence[Panel], time: np.ndarray
+) -> None:
+  if not shown:
+    raise UserError(f'{path}: expected at least one panel, found none.')
+  for panel in shown:
+    for field in dataclasses.fields(Panel):
+      value = getattr(panel, field.name)
+      if isinstance(value, np.ndarray) and value.shape != time.shape:
+        raise UserError(
+            f'{path}: panel {panel.title!r}: {field.name}: expected '
+            f'{list(time.shape)} as the time, found {list(value.shape)}.'
+        )
+
+
+def _draw_panel(axes: Any, panel: Panel, time: np.ndarray) -> dict[str, Any]:
+  """Draw one panel; return what the legend shows by role."""
+  found = {}
+  if panel.marked is not None:
+    found['marked'] = axes.fill_between(
+        time, 0, 1, where=panel.marked, color=_MARKED, linewidth=0,
+        transform=axes.get_xaxis_transform(), zorder=0,
+    )
+  if panel.real is not None:
+    if panel.real_std is not None:
+      _band(axes, time, panel.real, panel.real_std, REAL)
+    found['real'] = axes.plot(time, panel.real, color=REAL, linewidth=1.5)[0]
+  if panel.sampled_std is not None:
+    centre = panel.sampled if panel.centre is None else panel.centre
+    found['band'] = _band(axes, time, centre, panel.sampled_std, SAMPLED)
+  found['sampled'] = axes.plot(
+      time, panel.sampled, color=SAMPLED, linewidth=1.3,
+      linestyle=(0, (5, 1.2)) if panel.real is not None else '-',
+  )[0]
+  axes.set_title(panel.title, fontsize=9)
+  axes.set_ylabel(panel.ylabel, fontsize=9)
+  axes.margins(x=0)
+  style(axes)
+  return {k: found[k] for k in ('real', 'sampled', 'band', 'marked')
+          if k in found}
+
+
+def _band(
+    axes: Any, x: np.ndarray, centre: np.ndarray, half: np.ndarray, colour: str
+) -> Any:
+  return axes.fill_between(
+      x, centre - half, centre + half, color=colour, alpha=0.22, linewidth=0
+  )
+
+
+def style(axes: Any) -> None:
+  """Give axes the look of all pictures: a light grid, no frame above."""
+  axes.grid(color=_GRID, linewidth=0.8)
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.tick_params(labelsize=8)
+  axes.set_axisbelow(True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Portrait:
+  """One pair of axes of `portraits`: orbits in a plane.
+
+  Attributes:
+    title: above it.
+    x: [N, L] of N orbits.
+    y: [N, L].
+    colour: of the orbits.
+  """
+
+  title: str
+  x: np.ndarray
+  y: np.ndarray
+  colour: str = REAL
+
+
+def portraits(
+    path: pathlib.Path | str,
+    shown: Sequence[Portrait],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    columns: int,
+) -> None:
+  """Draw phase portraits on a grid with common axes.
+
+  Args:
+    path: the file, `.png`, `.pdf` or `.svg`.
+    shown: row by row.
+    xlabel: quantity and unit.
+    ylabel: quantity and unit.
+    title: of the picture.
+    columns: of the grid.
+
+  Raises:
+    UserError: if there is nothing to draw, shapes differ, or matplotlib is
+      missing.
+  """
+  figures = pose.matplotlib_figures()
+  if not shown:
+    raise UserError(f'{path}: expected at least one portrait, found none.')
+  for one in shown:
+    if one.x.ndim != 2 or one.x.shape != one.y.shape:
+      raise UserError(
+          f'{path}: portrait {one.title!r}: expected x and y [N, L] of one '
+          f'shape, found {list(one.x.shape)} and {list(one.y.shape)}.'
+      )
+  rows = -(-len(shown) // columns)
+  figure = figures.Figure(
+      figsize=(max(3.0 * columns, 4.5), 2.7 * rows + 0.6),
+      layout='constrained',
+  )
+  grid = figure.subplots(
+      rows, columns, squeeze=False, sharex=True, sharey=True
+  )
+  for axes, one in zip(grid.flat, shown):
+    few = len(one.x) == 1
+    for x, y in zip(one.x, one.y):
+      axes.plot(x, y, color=one.colour, linewidth=1.4 if few else 0.6,
+                alpha=1.0 if few else 0.35)
+    axes.set_title(one.title, fontsize=9)
+    style(axes)
+  for number, axes in enumerate(grid.flat):
+    if number >= len(shown):
+      axes.set_visible(False)
+    if number % columns == 0:
+      axes.set_ylabel(ylabel, fontsize=9)
+    if number + columns >= len(shown):
+      axes.tick_params(labelbottom=True)
+      axes.set_xlabel(xlabel, fontsize=9)
+  figure.suptitle(title, fontsize=11)
+  figure.savefig(pose.writable(path), dpi=160)
+
+
+def bars(
+    path: pathlib.Path | str,
+    groups: Mapping[str, Mapping[str, float]],
+    *,
+    ylabel: str,
+    title: str,
+    levels: Mapping[str, float] | None = None,
+) -> None:
+  """Draw groups of bars with their values on top.
+
+  Args:
+    path: the file, `.png`, `.pdf` or `.svg`.
+    groups: heights by name of the bar, by name of the group; each group has
+      the same bars.
+    ylabel: quantity and unit.
+    title: of the plot.
+    levels: dashed lines by name, such as chance.
+
+  Raises:
+    UserError: if there is no bar, groups differ in bars, or matplotlib is
+      missing.
+  """
+  figures = pose.matplotlib_figures()
+  kinds = list(next(iter(groups.values()), {}))
+  if not kinds or any(list(group) != kinds for group in groups.values()):
+    raise UserError(
+        f'{path}: expected groups of the same bars, found '
+        f'{[list(group) for group in groups.values()]}.'
+    )
+  figure = figures.Figure(
+      figsize=(max(1.5 * len(groups) * len(kinds) / 2 + 2.0, 5.0), 3.8),
+      layout='constrained',
+  )
+  axes = figure.add_subplot()
+  width = 0.8 / len(kinds)
+  places = np.arange(len(groups))
+  for number, kind in enumerate(kinds):
+    heights = np.array([group[kind] for group in groups.values()], float)
+    drawn = axes.bar(
+        places + (number - (len(kinds) - 1) / 2) * width, heights, 0.92 * width,
+        label=kind, color=(GIVEN, SAMPLED, *pose.DIVERSE[1:])[number % 7],
+    )
+    axes.bar_label(drawn, fmt='%.2f', fontsize=8, padding=2)
+  for number, (name, level) in enumerate((levels or {}).items()):
+    axes.axhline(level, label=name, color=REAL, linewidth=1.2,
+                 linestyle=('--', ':', '-.')[number % 3])
+  axes.set_xticks(places, list(groups))
+  axes.set_ylabel(ylabel)
+  axes.set_title(title, fontsize=11)
+  style(axes)
+  axes.grid(axis='x', visible=False)
+  axes.margins(y=0.12)
+  figure.legend(
+      loc='outside lower center', ncols=len(kinds) + len(levels or {}),
+      frameon=False, fontsize=9,
+  )
+  figure.savefig(pose.writable(path), dpi=160)
+
+
+def curve(
+    path: pathlib.Path | str,
+    x: np.ndarray,
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    limits: tuple[float, float] | None = None,
+) -> None:
+  """Draw means with shaded bands of one standard deviation.
+
+  Args:
+    path: the file, `.png`, `.pdf` or `.svg`.
+    x: [N] abscissae.
+    lines: mean [N] and standard deviation [N] by name.
+    xlabel: quantity and unit.
+    ylabel: quantity and unit.
+    title: of the plot.
+    limits: of the ordinate.
+
+  Raises:
+    UserError: if there is no line, lengths differ, or matplotlib is missing.
+  """
+  figures = pose.matplotlib_figures()
+  if not lines:
+    raise UserError(f'{path}: expected at least one line, found none.')
+  figure = figures.Figure(figsize=(6.4, 3.6), layout='constrained')
+  axes = figure.add_subplot()
+  colours = (GIVEN, SAMPLED, *pose.DIVERSE[1:])
+  for number, (name, (mean, std)) in enumerate(lines.items()):
+    if not x.shape == mean.shape == std.shape:
+      raise UserError(
+          f'{path}: line {name!r}: expected mean and std {list(x.shape)}, '
+          f'found {list(mean.shape)} and {list(std.shape)}.'
+      )
+    colour = colours[number % len(colours)]
+    _band(axes, x, mean, std, colour)
+    axes.plot(x, mean, color=colour, linewidth=1.8, label=name)
+  axes.set_xlabel(xlabel)
+  axes.set_ylabel(ylabel)
+  axes.set_title(title, fontsize=11)
+  axes.margins(x=0)
+  if limits:
+    axes.set_ylim(*limits)
+  style(axes)
+  axes.legend(frameon=False, fontsize=9)
+  figure.savefig(pose.writable(path), dpi=160)
