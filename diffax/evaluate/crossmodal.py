@@ -21,7 +21,6 @@ of a modality's latents, trained on the training split) and `entropy` (nats).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-import importlib.util
 import itertools
 import json
 import pathlib
@@ -37,21 +36,36 @@ import rich.table
 from diffax.data.base import Source
 from diffax.errors import UserError
 from diffax.metrics import distribution
+from diffax.metrics import information
+from diffax.metrics import paired
+from diffax.metrics import representation
 from diffax.systems import lambda_rivals as rivals
 from diffax.trained import Trained
-from diffax.typing import Array
 from diffax.typing import Batch
 from diffax.typing import Key
+from diffax.viz import embedding
+from diffax.viz import series as plots
 
-SampleFn = Callable[[Batch, Key], Array]
+SampleFn = Callable[[Batch, Key], Any]
 Row = dict[str, dict[str, float | int | None]]
 
 METRICS = ('mse', 'fid')
 TABLE = (
-    'MSE', 'MSE mean', 'MSE of mean', 'MSE best', 'MSE sign', 'MSE sign best',
-    'FID', 'Context-FID', 'predictive MAE', 'predictive MSE', 'discriminative',
+    'MSE', 'MSE of mean', 'MSE best', 'MSE sign', 'MSE sign best', 'FID',
+    'Context-FID', 'predictive MAE', 'predictive MSE', 'discriminative',
 )
-_ENTROPY_SAMPLES = 20000
+_ERRORS = {
+    'MSE': 'first',
+    'MSE mean': 'mean',
+    'MSE of mean': 'of_mean',
+    'MSE best': 'best',
+    'MSE sign': 'first_sign',
+    'MSE sign best': 'best_sign',
+}
+# With one sample these say the same as another column.
+_OF_SEVERAL = ('MSE of mean', 'MSE best', 'MSE sign best')
+# Points of one modality on the map of latents.
+_MAPPED = 600
 
 
 class Direction(NamedTuple):
@@ -122,6 +136,7 @@ def crossmodal(
     baselines: Sequence[str] = tuple(rivals.PREDICTORS),
     paper: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
     figures: bool = True,
+    projection: str = 'umap',
 ) -> dict[str, Any]:
   """Generate every window of a split in every direction, print the table.
 
@@ -147,6 +162,7 @@ def crossmodal(
     baselines: names in `systems.lambda_rivals.PREDICTORS`.
     paper: printed numbers, `{row: {direction: {metric: value}}}`.
     figures: draw pictures.
+    projection: of the latents to the plane, `umap` or the quick `pca`.
 
   Returns:
     What metrics.json holds.
@@ -186,14 +202,16 @@ def crossmodal(
       'probes': _probes(console, found, info['classes'], seed),
       'entropy': _entropies(model.source, seed) if entropy else {},
   }
-  _print(console, results, routes, paper or {}, _title(info, split, windows,
-                                                       samples))
+  title = (
+      f"{info['name']} {split}: {len(windows['label'])} windows of "
+      f"{info['length']} samples, {samples} drawn for each"
+  )
+  _print(console, results, routes, paper or {}, title, samples > 1)
   _save(pathlib.Path(workdir), results)
+  if figures:
+    _draw(console, pathlib.Path(workdir), model.source, windows, routes, drawn,
+          found, results, projection)
   return results
-
-
-def _there(name: str) -> bool:
-  return importlib.util.find_spec(f'diffax.metrics.{name}') is not None
 
 
 def _learned(
@@ -241,18 +259,16 @@ def _subset(windows: Batch, wanted: int | None) -> Batch:
 def _methods(
     model: Trained, route: Direction, baselines: Sequence[str]
 ) -> dict[str, SampleFn]:
-  def sample(batch: Batch, key: Key) -> Array:
-    return model.sample(batch, key)[route.target]
-
-  def keyless(predict: Callable[[Batch], Array]) -> SampleFn:
+  def keyless(predict: Callable[[Batch], np.ndarray]) -> SampleFn:
     return lambda batch, key: predict(batch)
 
-  return {'model': sample} | {
-      name: keyless(
-          rivals.PREDICTORS[name](model.source, route.given, route.target)
-      )
-      for name in baselines
+  methods: dict[str, SampleFn] = {
+      'model': lambda batch, key: model.sample(batch, key)[route.target]
   }
+  for name in baselines:
+    predict = rivals.PREDICTORS[name](model.source, route.given, route.target)
+    methods[name] = keyless(predict)
+  return methods
 
 
 def _batches(total: int, size: int) -> list[np.ndarray]:
@@ -271,7 +287,7 @@ def _generate(
   expected = (batch_size, samples, *truth.shape[1:])
   parts = []
   for number, index in enumerate(rich.progress.track(
-      _batches(len(truth), batch_size), title, console=console
+      _batches(len(truth), batch_size), f'{title:<24}', console=console
   )):
     batch = {name: windows[name][index] for name in route.given}
     drawn = np.asarray(method(batch, jax.random.fold_in(key, number)))
@@ -298,28 +314,14 @@ def _errors(
 ) -> Row:
   row: Row = {}
   if 'mse' in metrics:
-    for name, values in _squares(truth, series).items():
-      if signless or 'sign' not in name:
-        row[name] = _summary(values)
+    found = jax.device_get(paired.errors(truth, series))
+    for name, kind in _ERRORS.items():
+      if signless or not kind.endswith('sign'):
+        row[name] = _summary(found[kind])
   if 'fid' in metrics and len(truth) > 1:
-    distance = distribution.frechet(
-        truth.reshape(len(truth), -1), series[:, 0].reshape(len(truth), -1)
-    )
+    distance = distribution.frechet_windows(truth, series[:, 0])
     row['FID'] = {'mean': distance, 'std': None, 'n': len(truth)}
   return row
-
-
-def _squares(truth: np.ndarray, series: np.ndarray) -> dict[str, np.ndarray]:
-  over = np.square(truth[:, None] - series).mean((2, 3))
-  either = np.minimum(over, np.square(truth[:, None] + series).mean((2, 3)))
-  return {
-      'MSE': over[:, 0],
-      'MSE mean': over.mean(1),
-      'MSE of mean': np.square(truth - series.mean(1)).mean((1, 2)),
-      'MSE best': over.min(1),
-      'MSE sign': either[:, 0],
-      'MSE sign best': either.min(1),
-  }
 
 
 def _summary(values: np.ndarray) -> dict[str, float | int | None]:
@@ -379,7 +381,7 @@ def _encode(
   parts: dict[str, list[np.ndarray]] = {}
   total = len(windows['label'])
   for index in rich.progress.track(
-      _batches(total, batch_size), title, console=console
+      _batches(total, batch_size), f'{title:<24}', console=console
   ):
     batch = {name: windows[name][index] for name in names}
     found = jax.device_get(model.encode(batch, jax.random.key(0)))
@@ -390,9 +392,8 @@ def _encode(
 
 def _agreement(latents: _Latents | None) -> dict[str, Any]:
   """Measure how much alike the latents of each two modalities are."""
-  if latents is None or not _there('representation'):
+  if latents is None:
     return {}
-  from diffax.metrics import representation
   found = {}
   for a, b in itertools.combinations(latents.whole, 2):
     z_a, z_b = (
@@ -415,9 +416,8 @@ def _probes(
   if latents is None:
     console.print('No probes: the system has no latents.')
     return {}
-  if not latents.train or not _there('representation'):
+  if not latents.train:
     return {}
-  from diffax.metrics import representation
   kinds = np.unique(latents.train_label)
   if len(kinds) < 2:
     console.print(
@@ -425,67 +425,52 @@ def _probes(
         f'{classes[kinds[0]]!r}.'
     )
     return {}
-  counts = np.bincount(latents.train_label)
-  common = float(np.mean(latents.test_label == counts.argmax()))
+  guess = representation.chance(latents.train_label, latents.test_label)
   found = {}
   for name, z in rich.progress.track(
-      latents.train.items(), 'probes', console=console
+      latents.train.items(), f'{"probes":<24}', console=console
   ):
     found[name] = {
         kind: float(representation.probe(
             z, latents.train_label, latents.test[name], latents.test_label,
             kind=kind, seed=seed
         ))
-        for kind in ('linear', 'nonlinear')
-    } | {'chance': 1 / len(kinds), 'majority': common}
+        for kind in representation.KINDS
+    } | {'chance': guess.uniform, 'majority': guess.majority}
   return found
 
 
 def _entropies(source: Source, seed: int) -> dict[str, float]:
   """Estimate entropies of samples in time, all channels together, nats."""
-  from diffax.metrics import information
-  names = tuple(source.info['modalities'])
+  widths = source.info['modalities']
   parts = [source.segments(part) for part in ('train', 'test')]
   joint = np.concatenate([
-      np.concatenate([part[name] for name in names], -1).reshape(-1, sum(
-          source.info['modalities'].values()
-      ))
+      np.concatenate([part[name] for name in widths], -1).reshape(
+          -1, sum(widths.values())
+      )
       for part in parts
   ])
   # Windows overlap, and a sample counted twice has a neighbour at distance 0.
   joint = np.unique(joint, axis=0)
-  if len(joint) > _ENTROPY_SAMPLES:
-    rows = np.random.default_rng(seed).choice(
-        len(joint), _ENTROPY_SAMPLES, replace=False
-    )
-    joint = joint[rows]
-  borders = np.cumsum(list(source.info['modalities'].values()))[:-1]
-  series = dict(zip(names, np.split(joint, borders, axis=1)))
+  borders = np.cumsum(list(widths.values()))[:-1]
+  series = dict(zip(widths, np.split(joint, borders, axis=1)))
   found = {
-      f'H({name})': float(information.entropy(values))
+      f'H({name})': information.entropy(values, seed=seed)
       for name, values in series.items()
   }
-  for a, b in itertools.combinations(names, 2):
-    shared = float(information.mutual_information(series[a], series[b]))
+  for a, b in itertools.combinations(widths, 2):
+    shared = information.mutual_information(series[a], series[b], seed=seed)
     found[f'I({a};{b})'] = shared
     found[f'H({a}|{b})'] = found[f'H({a})'] - shared
     found[f'H({b}|{a})'] = found[f'H({b})'] - shared
   return found
 
 
-def _title(
-    info: Mapping[str, Any], split: str, windows: Batch, samples: int
-) -> str:
-  return (
-      f"{info['name']} {split}: {len(windows['label'])} windows of "
-      f"{info['length']} samples, {samples} drawn for each"
-  )
-
-
 def _print(
     console: rich.console.Console, results: Mapping[str, Any],
     routes: Sequence[Direction],
-    paper: Mapping[str, Mapping[str, Mapping[str, float]]], title: str
+    paper: Mapping[str, Mapping[str, Mapping[str, float]]], title: str,
+    several: bool
 ) -> None:
   table = rich.table.Table(
       title=title, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
@@ -499,11 +484,11 @@ def _print(
   columns = [
       (route.name, metric) for route in routes for metric in TABLE
       if any(metric in row[route.name] for row in rows.values())
+      and (several or metric not in _OF_SEVERAL)
   ]
   for direction, metric in columns:
-    table.add_column(
-        f'{direction}\n' + metric.replace(' ', '\n'), justify='right'
-    )
+    words = (direction, *metric.split(), '', '')
+    table.add_column('\n'.join(words[:4]), justify='right')
   for name, row in rows.items():
     cells = [
         row[direction].get(metric, {}).get('mean')
@@ -546,7 +531,7 @@ def _print_latents(
 
 
 def _cell(value: float | None) -> str:
-  return '-' if value is None else f'{value:.3g}'
+  return '-' if value is None else f'{value:#.3g}'.rstrip('.')
 
 
 def _save(workdir: pathlib.Path, results: Mapping[str, Any]) -> None:
@@ -556,3 +541,157 @@ def _save(workdir: pathlib.Path, results: Mapping[str, Any]) -> None:
     (workdir / 'metrics.json').write_text(text + '\n')
   except OSError as error:
     raise UserError(f'--workdir {workdir}: cannot write: {error}') from error
+
+
+def _draw(
+    console: rich.console.Console, workdir: pathlib.Path, source: Source,
+    windows: Batch, routes: Sequence[Direction],
+    drawn: Mapping[str, np.ndarray], latents: _Latents | None,
+    results: Mapping[str, Any], projection: str
+) -> None:
+  try:
+    import matplotlib  # noqa: F401
+  except ImportError:
+    console.print('No figures drawn: matplotlib is missing (diffax[viz]).')
+    return
+  info = source.info
+  for route in routes:
+    _draw_direction(workdir, info, windows, route, drawn[route.name])
+  for a, b in itertools.combinations(info['modalities'], 2):
+    made = {
+        name: drawn[f'{name}|{other}'] for name, other in ((a, b), (b, a))
+        if f'{name}|{other}' in drawn
+    }
+    if made:
+      _draw_phase(workdir, info, windows, (a, b), made)
+  if latents is not None:
+    _draw_latents(console, workdir, info, latents, projection)
+  if results['probes']:
+    guess = next(iter(results['probes'].values()))
+    plots.bars(
+        workdir / 'probes.png',
+        {
+            name: {kind: value[kind] for kind in representation.KINDS}
+            for name, value in results['probes'].items()
+        },
+        ylabel='accuracy',
+        title=f"{info['name']}: probes of latents of held-out windows",
+        levels={
+            'chance': guess['chance'],
+            'most frequent class': guess['majority'],
+        },
+    )
+
+
+def _file(kind: str, route: Direction) -> str:
+  return f'{kind}_{route.target}_given_{"_".join(route.given)}.png'
+
+
+def _draw_direction(
+    workdir: pathlib.Path, info: Mapping[str, Any], windows: Batch,
+    route: Direction, samples: np.ndarray
+) -> None:
+  channels = plots.Channels.of(info, route.target)
+  real, rate = windows[route.target], info['rate']
+  what = f"{info['name']}: {route.target} given {' and '.join(route.given)}"
+  plots.typical(
+      workdir / _file('reconstructions', route), channels, rate, samples, real,
+      title=what,
+  )
+  plots.failures(
+      workdir / _file('failures', route), channels, rate, samples, real,
+      title=f'{what}, largest errors',
+  )
+  if len(info['classes']) > 1:
+    plots.bands(
+        workdir / _file('bands', route), channels, rate, samples[:, 0], real,
+        windows['label'], info['classes'], title=f'{what}, means of classes',
+    )
+
+
+def _draw_phase(
+    workdir: pathlib.Path, info: Mapping[str, Any], windows: Batch,
+    pair: tuple[str, str], made: Mapping[str, np.ndarray]
+) -> None:
+  """Draw the first channels of two modalities against each other."""
+  x, y = pair
+  scale = {name: plots.Channels.of(info, name) for name in pair}
+  real = {name: scale[name].scaled(windows[name])[..., 0] for name in pair}
+  some = np.unique(np.linspace(0, len(windows['label']) - 1, 200).astype(int))
+  shown = []
+  for rows, what in (
+      (some[len(some) // 2:][:1], 'one window'), (some, 'all')
+  ):
+    shown.append(plots.Portrait(f'real, {what}', real[x][rows], real[y][rows]))
+    for name, samples in made.items():
+      both = real | {name: scale[name].scaled(samples[:, 0])[..., 0]}
+      shown.append(plots.Portrait(
+          f'{name} generated, {what}', both[x][rows], both[y][rows],
+          plots.SAMPLED,
+      ))
+  plots.portraits(
+      workdir / f'phase_{x}_{y}.png', shown, xlabel=scale[x].label(0),
+      ylabel=scale[y].label(0), columns=1 + len(made),
+      title=f"{info['name']}: one window, and {len(some)} windows",
+  )
+
+
+def _draw_latents(
+    console: rich.console.Console, workdir: pathlib.Path,
+    info: Mapping[str, Any], latents: _Latents, projection: str
+) -> None:
+  lines, steps = {}, np.zeros(0)
+  for a, b in itertools.combinations(latents.whole, 2):
+    z_a, z_b = latents.whole[a], latents.whole[b]
+    if len(z_a) < 2 or z_a.shape != z_b.shape:
+      continue
+    # A dimension that is constant tells nothing of the other.
+    found = np.nan_to_num([
+        representation.correlations(z_a[:, p], z_b[:, p])
+        for p in range(z_a.shape[1])
+    ])
+    steps = (np.arange(len(found)) + 0.5) * info['length'] / len(found)
+    lines[f'{a}, {b}'] = found.mean(1), found.std(1)
+  if lines:
+    plots.curve(
+        workdir / 'latent_correlation.png', steps / info['rate'], lines,
+        xlabel='time in the window, s', ylabel='correlation of latents',
+        title=f"{info['name']}: mean \u00b1 std over latent dimensions",
+        limits=(-1.05, 1.05),
+    )
+  _draw_map(console, workdir, info, latents, projection)
+
+
+def _draw_map(
+    console: rich.console.Console, workdir: pathlib.Path,
+    info: Mapping[str, Any], latents: _Latents, projection: str
+) -> None:
+  """Draw windows by class, or single steps if there is one class only."""
+  method = embedding.available(projection)
+  if method != projection:
+    console.print('UMAP is missing (diffax[viz]): principal components drawn.')
+  names = list(latents.whole)
+  if len(info['classes']) > 1:
+    points, what = latents.test, 'time means of windows'
+    label = latents.test_label
+  else:
+    points = {k: z.reshape(-1, z.shape[-1]) for k, z in latents.whole.items()}
+    label = np.zeros(len(points[names[0]]), int)
+    what = 'single steps'
+  rows = np.unique(
+      np.linspace(0, len(label) - 1, _MAPPED).round().astype(int)
+  )
+  if len({points[name].shape for name in names}) > 1 or len(rows) < 3:
+    return
+  console.print(f'Projecting latents ({method}) ...')
+  places = embedding.project(
+      np.concatenate([points[name][rows] for name in names]), method
+  )
+  embedding.scatter(
+      workdir / 'latents.png',
+      dict(zip(names, np.split(places, len(names)))),
+      {name: label[rows] for name in names},
+      info['classes'],
+      axis={'umap': 'UMAP', 'pca': 'principal component'}[method],
+      title=f"{info['name']}: latents of held-out windows, {what}",
+  )

@@ -20,7 +20,43 @@ GIVEN = '#0072b2'
 """Colours that colour-blind readers can tell apart (Okabe and Ito)."""
 
 _GRID = '#e6e8eb'
-_MARKED = '#eef1f4'
+_MARKED = '#e3e8ee'
+# More channels than this are too many for one picture of several windows.
+_FEW = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Channels:
+  """What turns standardised values of a modality into labelled ones.
+
+  Attributes:
+    names: C names.
+    units: C units.
+    mean: [C], in these units.
+    std: [C], likewise.
+  """
+
+  names: Sequence[str]
+  units: Sequence[str]
+  mean: np.ndarray
+  std: np.ndarray
+
+  @classmethod
+  def of(cls, info: Mapping[str, Any], modality: str) -> 'Channels':
+    """Take them from the `info` of a source of paired series."""
+    return cls(*(
+        info[key][modality] for key in ('channels', 'units', 'mean', 'std')
+    ))
+
+  def label(self, channel: int) -> str:
+    """Return the name and unit of a channel."""
+    return ', '.join(filter(None, (self.names[channel], self.units[channel])))
+
+  def scaled(self, values: np.ndarray) -> np.ndarray:
+    """Return standardised values `[..., C]` in their units, float64."""
+    values = np.asarray(values, np.float64)
+    shape = (1,) * (values.ndim - 1) + (-1,)
+    return values * self.std.reshape(shape) + self.mean.reshape(shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +70,7 @@ class Panel:
     real: [L], or None where it is unknown.
     sampled_std: [L] half height of the band about `centre`, or None.
     centre: [L] middle of the band; by default `sampled`.
-    real_std: [L] half height of a band about `real`, or None.
+    real_std: [L] half height of a band about `real`, drawn as its edges.
     marked: [L] bool, samples whose background is shaded, or None.
   """
 
@@ -56,6 +92,7 @@ def panels(
     xlabel: str,
     title: str,
     columns: int = 3,
+    common: bool = False,
     names: Mapping[str, str] | None = None,
 ) -> None:
   """Draw real and generated series on a grid.
@@ -67,7 +104,9 @@ def panels(
     xlabel: quantity and unit of time.
     title: of the picture.
     columns: of the grid.
-    names: what the legend calls `real`, `sampled`, `band` and `marked`.
+    common: the panels of a row show one channel, on one scale.
+    names: what the legend calls `real`, `edge` (of its band), `sampled`,
+      `band` and `marked`.
 
   Raises:
     UserError: if there is no panel, a series has another length, or
@@ -82,7 +121,10 @@ def panels(
       figsize=(max(3.3 * columns, 5.0), 1.75 * rows + 0.95),
       layout='constrained',
   )
-  grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+  grid = figure.subplots(
+      rows, columns, squeeze=False, sharex=True,
+      sharey='row' if common else False,
+  )
   legend: dict[str, Any] = {}
   for axes, panel in zip(grid.flat, shown):
     legend |= _draw_panel(axes, panel, time)
@@ -93,9 +135,11 @@ def panels(
     elif number + columns >= len(shown):
       axes.tick_params(labelbottom=True)
       axes.set_xlabel(xlabel, fontsize=9)
+    if common and number % columns:
+      axes.set_ylabel('')
   said = {
-      'real': 'real', 'sampled': 'generated', 'band': '\u00b11 std of samples',
-      'marked': 'unknown',
+      'real': 'real', 'edge': 'real \u00b1 std', 'sampled': 'generated',
+      'band': 'samples, mean \u00b1 std', 'marked': 'unknown',
   } | dict(names or {})
   figure.suptitle(title, fontsize=11)
   figure.legend(
@@ -103,6 +147,151 @@ def panels(
       loc='outside lower center', ncols=len(legend), frameon=False, fontsize=9,
   )
   figure.savefig(pose.writable(path), dpi=160)
+
+
+def reconstructions(
+    path: pathlib.Path | str,
+    channels: Channels,
+    rate: float,
+    samples: np.ndarray,
+    real: np.ndarray | None = None,
+    *,
+    title: str,
+    headings: Sequence[str] | None = None,
+    wanted: Sequence[int] | None = None,
+    marked: np.ndarray | None = None,
+) -> None:
+  """Draw windows beside each other, or all channels of a single one.
+
+  Args:
+    path: the file, `.png`, `.pdf` or `.svg`.
+    channels: of the modality.
+    rate: samples per second.
+    samples: [N, K, L, C] standardised, K of each of N windows; the first is
+      drawn as a line, mean and spread of several as a band.
+    real: [N, L, C] standardised, or None.
+    title: of the picture.
+    headings: N, above the windows.
+    wanted: channels to draw; by default all.
+    marked: [L] bool, shaded as unknown.
+
+  Raises:
+    UserError: as `panels`.
+  """
+  drawn = channels.scaled(samples)
+  truth = None if real is None else channels.scaled(real)
+  several = samples.shape[1] > 1
+  rows = range(samples.shape[-1]) if wanted is None else wanted
+  shown = [
+      Panel(
+          headings[n] if headings and row == rows[0] else '',
+          channels.label(row), drawn[n, 0, :, row],
+          real=None if truth is None else truth[n, :, row],
+          sampled_std=drawn[n, ..., row].std(0) if several else None,
+          centre=drawn[n, ..., row].mean(0) if several else None,
+          marked=marked,
+      )
+      for row in rows for n in range(len(samples))
+  ]
+  single = len(samples) == 1
+  panels(
+      path, shown, np.arange(samples.shape[2]) / rate, xlabel='time, s',
+      title=title, columns=3 if single else len(samples), common=not single,
+  )
+
+
+def typical(
+    path: pathlib.Path | str, channels: Channels, rate: float,
+    samples: np.ndarray, real: np.ndarray, *, title: str
+) -> None:
+  """Draw evenly chosen windows, all channels of one if there are many.
+
+  Args:
+    path: as for `reconstructions`, and so are `channels` and `rate`.
+    channels: of the modality.
+    rate: samples per second.
+    samples: [N, K, L, C] standardised.
+    real: [N, L, C] standardised.
+    title: of the picture.
+  """
+  count = 3 if samples.shape[-1] <= _FEW else 1
+  # In the middle of equal parts, as neighbours overlap.
+  rows = _spread(len(real), count)
+  reconstructions(
+      path, channels, rate, samples[rows], real[rows], title=title,
+      headings=[f'window {row}' for row in rows],
+  )
+
+
+def failures(
+    path: pathlib.Path | str, channels: Channels, rate: float,
+    samples: np.ndarray, real: np.ndarray, *, title: str
+) -> None:
+  """Draw the windows of largest error, in the channels that err most.
+
+  Args:
+    path: as for `reconstructions`, and so are `channels` and `rate`.
+    channels: of the modality.
+    rate: samples per second.
+    samples: [N, K, L, C] standardised; the error is of the first of K.
+    real: [N, L, C] standardised.
+    title: of the picture.
+  """
+  square = np.square(samples[:, 0] - real)
+  error = square.mean((1, 2))
+  rows = np.argsort(-error, kind='stable')[:3]
+  most = np.argsort(-square[rows].mean((0, 1)), kind='stable')[:_FEW]
+  reconstructions(
+      path, channels, rate, samples[rows], real[rows], title=title,
+      headings=[f'window {row}, MSE {error[row]:.3g}' for row in rows],
+      wanted=sorted(most.tolist()),
+  )
+
+
+def bands(
+    path: pathlib.Path | str, channels: Channels, rate: float,
+    sampled: np.ndarray, real: np.ndarray, label: np.ndarray,
+    classes: Sequence[str], *, title: str
+) -> None:
+  """Draw mean and spread over the windows of a class, real and generated.
+
+  Args:
+    path: as for `reconstructions`, and so are `channels` and `rate`.
+    channels: of the modality.
+    rate: samples per second.
+    sampled: [N, L, C] standardised.
+    real: [N, L, C] standardised.
+    label: [N] index into `classes`; of many, three are drawn.
+    classes: names.
+    title: of the picture.
+  """
+  kinds = np.unique(label)
+  kinds = kinds[_spread(len(kinds), 3)]
+  rows = _spread(real.shape[-1], _FEW)
+  made, true = channels.scaled(sampled), channels.scaled(real)
+  shown = []
+  for row in rows:
+    for kind in kinds:
+      chosen = label == kind
+      ours, theirs = made[chosen, :, row], true[chosen, :, row]
+      heading = f'{classes[kind]} ({chosen.sum()} windows)'
+      shown.append(Panel(
+          heading if row == rows[0] else '', channels.label(row),
+          ours.mean(0), real=theirs.mean(0), sampled_std=ours.std(0),
+          real_std=theirs.std(0),
+      ))
+  panels(
+      path, shown, np.arange(real.shape[1]) / rate, xlabel='time, s',
+      title=title, columns=len(kinds), common=True,
+      names={'real': 'real, mean', 'sampled': 'generated, mean',
+             'band': 'generated \u00b1 std'},
+  )
+
+
+def _spread(total: int, wanted: int) -> np.ndarray:
+  """Return the middles of `wanted` equal parts of `total` things."""
+  wanted = min(wanted, total)
+  return ((np.arange(wanted) + 0.5) * total / wanted).astype(int)
 
 
 def _check_panels(
@@ -130,7 +319,12 @@ def _draw_panel(axes: Any, panel: Panel, time: np.ndarray) -> dict[str, Any]:
     )
   if panel.real is not None:
     if panel.real_std is not None:
-      _band(axes, time, panel.real, panel.real_std, REAL)
+      # Two bands would hide each other.
+      for edge in (-panel.real_std, panel.real_std):
+        found['edge'] = axes.plot(
+            time, panel.real + edge, color=REAL, linewidth=0.8,
+            linestyle=(0, (1, 1.5)),
+        )[0]
     found['real'] = axes.plot(time, panel.real, color=REAL, linewidth=1.5)[0]
   if panel.sampled_std is not None:
     centre = panel.sampled if panel.centre is None else panel.centre
@@ -143,8 +337,8 @@ def _draw_panel(axes: Any, panel: Panel, time: np.ndarray) -> dict[str, Any]:
   axes.set_ylabel(panel.ylabel, fontsize=9)
   axes.margins(x=0)
   style(axes)
-  return {k: found[k] for k in ('real', 'sampled', 'band', 'marked')
-          if k in found}
+  order = ('real', 'edge', 'sampled', 'band', 'marked')
+  return {role: found[role] for role in order if role in found}
 
 
 def _band(
