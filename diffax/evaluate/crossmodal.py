@@ -287,7 +287,7 @@ def _generate(
   expected = (batch_size, samples, *truth.shape[1:])
   parts = []
   for number, index in enumerate(rich.progress.track(
-      _batches(len(truth), batch_size), f'{title:<24}', console=console
+      _batches(len(truth), batch_size), f'{title:<32}', console=console
   )):
     batch = {name: windows[name][index] for name in route.given}
     drawn = np.asarray(method(batch, jax.random.fold_in(key, number)))
@@ -381,7 +381,7 @@ def _encode(
   parts: dict[str, list[np.ndarray]] = {}
   total = len(windows['label'])
   for index in rich.progress.track(
-      _batches(total, batch_size), f'{title:<24}', console=console
+      _batches(total, batch_size), f'{title:<32}', console=console
   ):
     batch = {name: windows[name][index] for name in names}
     found = jax.device_get(model.encode(batch, jax.random.key(0)))
@@ -428,7 +428,7 @@ def _probes(
   guess = representation.chance(latents.train_label, latents.test_label)
   found = {}
   for name, z in rich.progress.track(
-      latents.train.items(), f'{"probes":<24}', console=console
+      latents.train.items(), f'{"probes":<32}', console=console
   ):
     found[name] = {
         kind: float(representation.probe(
@@ -502,7 +502,8 @@ def _print(
         printed.get(direction, {}).get(metric) for direction, metric in columns
     ]
     table.add_row(mark, *map(_cell, cells), style='dim')
-  width = max(console.width, 24 + 11 * len(columns))
+  width = 26 + sum(2 + max(9, len(direction)) for direction, _ in columns)
+  width = max(console.width, width)
   rich.console.Console(width=width).print(table)
   _print_latents(console, results)
 
@@ -592,19 +593,19 @@ def _draw_direction(
     route: Direction, samples: np.ndarray
 ) -> None:
   channels = plots.Channels.of(info, route.target)
-  real, rate = windows[route.target], info['rate']
+  real = windows[route.target]
   what = f"{info['name']}: {route.target} given {' and '.join(route.given)}"
   plots.typical(
-      workdir / _file('reconstructions', route), channels, rate, samples, real,
+      workdir / _file('reconstructions', route), channels, samples, real,
       title=what,
   )
   plots.failures(
-      workdir / _file('failures', route), channels, rate, samples, real,
+      workdir / _file('failures', route), channels, samples, real,
       title=f'{what}, largest errors',
   )
   if len(info['classes']) > 1:
     plots.bands(
-        workdir / _file('bands', route), channels, rate, samples[:, 0], real,
+        workdir / _file('bands', route), channels, samples[:, 0], real,
         windows['label'], info['classes'], title=f'{what}, means of classes',
     )
 
@@ -655,7 +656,8 @@ def _draw_latents(
   if lines:
     plots.curve(
         workdir / 'latent_correlation.png', steps / info['rate'], lines,
-        xlabel='time in the window, s', ylabel='correlation of latents',
+        xlabel=f"time in the window, {info.get('clock', 's')}",
+        ylabel='correlation of latents',
         title=f"{info['name']}: mean \u00b1 std over latent dimensions",
         limits=(-1.05, 1.05),
     )

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from diffax.sampling import crossmodal
 from diffax.sampling import forecasting
 
 DRAWERS: Mapping[str, Callable[..., Any]] = {
     'forecasting': forecasting.draw,
+    'crossmodal': crossmodal.draw,
 }

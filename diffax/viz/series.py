@@ -7,6 +7,8 @@ bear their unit on the axis, and a shaded band is one standard deviation.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
+import re
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -34,23 +36,45 @@ class Channels:
     units: C units.
     mean: [C], in these units.
     std: [C], likewise.
+    rate: samples per unit of time.
+    clock: the unit of time.
   """
 
   names: Sequence[str]
   units: Sequence[str]
   mean: np.ndarray
   std: np.ndarray
+  rate: float
+  clock: str = 's'
 
   @classmethod
   def of(cls, info: Mapping[str, Any], modality: str) -> 'Channels':
     """Take them from the `info` of a source of paired series."""
-    return cls(*(
-        info[key][modality] for key in ('channels', 'units', 'mean', 'std')
-    ))
+    return cls(
+        info['channels'][modality], info['units'][modality],
+        info['mean'][modality], info['std'][modality],
+        info['rate'], info.get('clock', 's'),
+    )
+
+  def times(self, length: int) -> np.ndarray:
+    """Return the times of samples, [length]."""
+    return np.arange(length) / self.rate
+
+  @property
+  def xlabel(self) -> str:
+    """Return what the axis of time is called."""
+    return f'time, {self.clock}'
+
+  def name(self, channel: int) -> str:
+    """Return the name of a channel in words, without its unit."""
+    unit = re.sub(r'\W', '', self.units[channel]).lower()
+    name = self.names[channel]
+    return (name.removesuffix(f'_{unit}') if unit else name).replace('_', ' ')
 
   def label(self, channel: int) -> str:
-    """Return the name and unit of a channel."""
-    return ', '.join(filter(None, (self.names[channel], self.units[channel])))
+    """Return the name and unit of a channel, in lines of a few words."""
+    unit = self.units[channel]
+    return textwrap.fill(self.name(channel) + f', {unit}' * bool(unit), 22)
 
   def scaled(self, values: np.ndarray) -> np.ndarray:
     """Return standardised values `[..., C]` in their units, float64."""
@@ -118,7 +142,7 @@ def panels(
   columns = min(columns, len(shown))
   rows = -(-len(shown) // columns)
   figure = figures.Figure(
-      figsize=(max(3.3 * columns, 5.0), 1.75 * rows + 0.95),
+      figsize=(max(3.3 * columns, 6.6), 1.75 * rows + 0.95),
       layout='constrained',
   )
   grid = figure.subplots(
@@ -137,6 +161,7 @@ def panels(
       axes.set_xlabel(xlabel, fontsize=9)
     if common and number % columns:
       axes.set_ylabel('')
+  figure.align_ylabels()
   said = {
       'real': 'real', 'edge': 'real \u00b1 std', 'sampled': 'generated',
       'band': 'samples, mean \u00b1 std', 'marked': 'unknown',
@@ -152,7 +177,6 @@ def panels(
 def reconstructions(
     path: pathlib.Path | str,
     channels: Channels,
-    rate: float,
     samples: np.ndarray,
     real: np.ndarray | None = None,
     *,
@@ -160,13 +184,13 @@ def reconstructions(
     headings: Sequence[str] | None = None,
     wanted: Sequence[int] | None = None,
     marked: np.ndarray | None = None,
+    columns: int | None = None,
 ) -> None:
   """Draw windows beside each other, or all channels of a single one.
 
   Args:
     path: the file, `.png`, `.pdf` or `.svg`.
     channels: of the modality.
-    rate: samples per second.
     samples: [N, K, L, C] standardised, K of each of N windows; the first is
       drawn as a line, mean and spread of several as a band.
     real: [N, L, C] standardised, or None.
@@ -174,18 +198,21 @@ def reconstructions(
     headings: N, above the windows.
     wanted: channels to draw; by default all.
     marked: [L] bool, shaded as unknown.
+    columns: of the channels of a single window; by default as fit.
 
   Raises:
     UserError: as `panels`.
   """
   drawn = channels.scaled(samples)
   truth = None if real is None else channels.scaled(real)
-  several = samples.shape[1] > 1
+  several, single = samples.shape[1] > 1, len(samples) == 1
   rows = range(samples.shape[-1]) if wanted is None else wanted
   shown = [
       Panel(
+          channels.name(row) if single else
           headings[n] if headings and row == rows[0] else '',
-          channels.label(row), drawn[n, 0, :, row],
+          channels.units[row] if single else channels.label(row),
+          drawn[n, 0, :, row],
           real=None if truth is None else truth[n, :, row],
           sampled_std=drawn[n, ..., row].std(0) if several else None,
           centre=drawn[n, ..., row].mean(0) if several else None,
@@ -193,23 +220,29 @@ def reconstructions(
       )
       for row in rows for n in range(len(samples))
   ]
-  single = len(samples) == 1
+  if single and headings:
+    title = f'{title}, {headings[0]}'
   panels(
-      path, shown, np.arange(samples.shape[2]) / rate, xlabel='time, s',
-      title=title, columns=3 if single else len(samples), common=not single,
+      path, shown, channels.times(samples.shape[2]), xlabel=channels.xlabel,
+      title=title, common=not single,
+      columns=(columns or _columns(len(rows))) if single else len(samples),
   )
 
 
+def _columns(count: int) -> int:
+  """Choose columns that leave no gap, if there is such a number."""
+  return next((n for n in (3, 4, 2) if count % n == 0), 3)
+
+
 def typical(
-    path: pathlib.Path | str, channels: Channels, rate: float,
+    path: pathlib.Path | str, channels: Channels,
     samples: np.ndarray, real: np.ndarray, *, title: str
 ) -> None:
   """Draw evenly chosen windows, all channels of one if there are many.
 
   Args:
-    path: as for `reconstructions`, and so are `channels` and `rate`.
+    path: as for `reconstructions`.
     channels: of the modality.
-    rate: samples per second.
     samples: [N, K, L, C] standardised.
     real: [N, L, C] standardised.
     title: of the picture.
@@ -218,21 +251,20 @@ def typical(
   # In the middle of equal parts, as neighbours overlap.
   rows = _spread(len(real), count)
   reconstructions(
-      path, channels, rate, samples[rows], real[rows], title=title,
+      path, channels, samples[rows], real[rows], title=title,
       headings=[f'window {row}' for row in rows],
   )
 
 
 def failures(
-    path: pathlib.Path | str, channels: Channels, rate: float,
+    path: pathlib.Path | str, channels: Channels,
     samples: np.ndarray, real: np.ndarray, *, title: str
 ) -> None:
   """Draw the windows of largest error, in the channels that err most.
 
   Args:
-    path: as for `reconstructions`, and so are `channels` and `rate`.
+    path: as for `reconstructions`.
     channels: of the modality.
-    rate: samples per second.
     samples: [N, K, L, C] standardised; the error is of the first of K.
     real: [N, L, C] standardised.
     title: of the picture.
@@ -242,23 +274,22 @@ def failures(
   rows = np.argsort(-error, kind='stable')[:3]
   most = np.argsort(-square[rows].mean((0, 1)), kind='stable')[:_FEW]
   reconstructions(
-      path, channels, rate, samples[rows], real[rows], title=title,
+      path, channels, samples[rows], real[rows], title=title,
       headings=[f'window {row}, MSE {error[row]:.3g}' for row in rows],
       wanted=sorted(most.tolist()),
   )
 
 
 def bands(
-    path: pathlib.Path | str, channels: Channels, rate: float,
+    path: pathlib.Path | str, channels: Channels,
     sampled: np.ndarray, real: np.ndarray, label: np.ndarray,
     classes: Sequence[str], *, title: str
 ) -> None:
   """Draw mean and spread over the windows of a class, real and generated.
 
   Args:
-    path: as for `reconstructions`, and so are `channels` and `rate`.
+    path: as for `reconstructions`.
     channels: of the modality.
-    rate: samples per second.
     sampled: [N, L, C] standardised.
     real: [N, L, C] standardised.
     label: [N] index into `classes`; of many, three are drawn.
@@ -281,7 +312,7 @@ def bands(
           real_std=theirs.std(0),
       ))
   panels(
-      path, shown, np.arange(real.shape[1]) / rate, xlabel='time, s',
+      path, shown, channels.times(real.shape[1]), xlabel=channels.xlabel,
       title=title, columns=len(kinds), common=True,
       names={'real': 'real, mean', 'sampled': 'generated, mean',
              'band': 'generated \u00b1 std'},
