@@ -1,4 +1,4 @@
-"""Losses of denoisers: weights, Mahalanobis reductions, best of K, KL.
+"""Losses of denoisers and of paired latents.
 
 With e the error of x_0 in the directions of the process,
 
@@ -6,26 +6,70 @@ With e the error of x_0 in the directions of the process,
   (2)  l2    weight * mean (e / sigma_t)^2
   (3)  norm  weight * |e / sigma_t|           as its paper prints it.
 
+A series x [L, C] has the energy of its first differences, one per sample and
+channel, and a prediction of it is pushed from its time-shuffles x^k by
+
+  (4)  energy    mean (E(x_hat) - E(x))^2,  E(x)_l = (x_{l+1} - x_l)^2 / 2
+  (5)  negative  mean (x_hat - x)^2
+                 - w mean_k min(mean (x_hat - x^k)^2, clip).
+
+Latents X, Y [B, L, D] of two modalities are cut into P windows of S steps.
+With windows i, j of all B P, sim(i, j) the similarity of X^i and Y^j, and
+covariances C over the samples of a group g (a step's batch, a window or a
+sequence),
+
+  (6)  contrast    -mean_i log(exp(sim(i, i) / tau)
+                               / sum_j exp(sim(i, j) / tau))
+  (7)  covariance  mean_g mean_ij (C_X - C_Y)_ij^2
+
+are LaMbDA's alignment; the self-supervised rivals stand at their functions.
+Its weight alpha is learned. As the paper prints it, the loss alpha L falls
+without bound as alpha does; with s = log of the loss at the optimum,
+
+  (8)  weighted    exp(-s) L + s.
+
 References:
   Curreli et al., "Nonisotropic Gaussian Diffusion for Realistic 3D Human
   Motion Prediction", CVPR 2025, Eq. 8, 10 and its released code.
   Hang et al., "Efficient Diffusion Training via Min-SNR Weighting", 2023.
   Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, App. B.
+  "LaMbDA: Local Latent Embedding Alignment for Cross-modal Time-series
+  Diffusion", Eq. 4-8, A.6.5.
+  Kendall et al., "Multi-Task Learning Using Uncertainty to Weigh Losses for
+  Scene Geometry and Semantics", CVPR 2018, Eq. 7-8.
+  Zhu et al., "Discrete Contrastive Diffusion for Cross-Modal Music and Image
+  Generation", ICLR 2023, Eq. 9.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
+import itertools
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffax.diffusion import gaussian
 from diffax.diffusion.process import Level, Process
 from diffax.errors import UserError
-from diffax.typing import Array, PyTree
+from diffax.typing import Array
+from diffax.typing import Key
+from diffax.typing import PyTree
 
 WEIGHTS = ('uniform', 'alphabar', 'snr', 'min_snr')
 NORMS = ('l1', 'l2', 'norm')
+ENERGY_NORMS = ('squared', 'l2')
+POOLS = ('flatten', 'mean')
+SIMILARITIES = ('cosine', 'dot')
+GROUPS = ('batch', 'window', 'sequence')
+RULES = ('uncertainty', 'fixed', 'literal', 'softplus')
+VERSIONS = ('released', 'paper')
+AMONG = ('pairwise', 'centroid')
+
+# The learned s of Eq. 8 acts within these bounds.
+_S_BOUNDS = (-3.0, 3.0)
 
 
 def weights(kind: str, t: Level, cap: float = 5.0) -> Array:
@@ -40,8 +84,7 @@ def weights(kind: str, t: Level, cap: float = 5.0) -> Array:
   Returns:
     [B, *E].
   """
-  if kind not in WEIGHTS:
-    raise UserError(f'weight: expected one of {WEIGHTS}, found {kind!r}.')
+  _one_of('weight', kind, WEIGHTS)
   if kind == 'uniform':
     return jnp.ones_like(t.alpha)
   if kind == 'alphabar':
@@ -72,8 +115,7 @@ def mahalanobis(
   References:
     Curreli et al. 2025, Eq. 8 (norm), 38 (l2, up to the mean).
   """
-  if norm not in NORMS:
-    raise UserError(f'norm: expected one of {NORMS}, found {norm!r}.')
+  _one_of('norm', norm, NORMS)
   level = process.at(t)
   whitened = gaussian.standardise(process.to_basis(error), level)
   scale = weights(weight, level)
@@ -82,9 +124,7 @@ def mahalanobis(
     return jnp.mean(scale * jnp.abs(whitened), axes)
   if norm == 'l2':
     return jnp.mean(scale * whitened**2, axes)
-  total = jnp.sum((scale * whitened) ** 2, axes)
-  # The root has no gradient at 0.
-  return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
+  return _root(jnp.sum((scale * whitened) ** 2, axes))
 
 
 class Best(NamedTuple):
@@ -156,3 +196,420 @@ def best_of(
 def kl_normal(mean: Array, log_variance: Array) -> Array:
   """Return KL(N(mean, exp(log_variance)) || N(0, 1)) per element: [...]."""
   return 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance)
+
+
+def energy(pred: Array, truth: Array, norm: str = 'squared') -> Array:
+  """Compare the energies of first differences, Eq. 4.
+
+  A step of time counts as 1, so that the loss means the same at any rate.
+
+  Args:
+    pred: [B, L, C].
+    truth: [B, L, C].
+    norm: 'squared' takes the mean over samples and channels (the paper's
+      Alg. 1), 'l2' the norm of each series' error, mean over B (its Eq. 7).
+
+  Returns:
+    Scalar.
+
+  References:
+    LaMbDA, Eq. 7, Alg. 1.
+  """
+  _one_of('norm', norm, ENERGY_NORMS)
+  error = 0.5 * (jnp.diff(pred, axis=1) ** 2 - jnp.diff(truth, axis=1) ** 2)
+  if norm == 'squared':
+    return jnp.mean(error**2)
+  return jnp.mean(_root(jnp.sum(error**2, axis=(1, 2))))
+
+
+def negative_contrast(
+    pred: Array,
+    truth: Array,
+    key: Key,
+    count: int = 10,
+    weight: float = 5e-5,
+    clip: float = 2.0,
+) -> Array:
+  """Pull a prediction to the truth and off its time-shuffles, Eq. 5.
+
+  A continuous stand-in for a loss that was made for discrete tokens.
+
+  Args:
+    pred: [B, L, C].
+    truth: [B, L, C], standardised.
+    key: of the shuffles, one order of the L samples per series and negative.
+    count: negatives per series.
+    weight: w.
+    clip: a negative this far away pushes no more, so that the loss is bounded;
+      2 is the distance of unrelated standardised series.
+
+  Returns:
+    Scalar.
+
+  References:
+    Zhu et al. 2023, Eq. 9 (step-wise intra-negatives) and released weights.
+  """
+  repeated = jnp.broadcast_to(truth, (count, *truth.shape))
+  order = jnp.argsort(jax.random.uniform(key, repeated.shape[:3]), axis=2)
+  shuffled = jnp.take_along_axis(repeated, order[..., None], axis=2)
+  apart = jnp.mean((pred[None] - shuffled) ** 2, axis=(2, 3))
+  near = jnp.mean((pred - truth) ** 2)
+  return near - weight * jnp.mean(jnp.minimum(apart, clip))
+
+
+def window_contrastive(
+    z_x: Array,
+    z_y: Array,
+    size: int,
+    temperature: float = 0.1,
+    pool: str = 'flatten',
+    similarity: str = 'cosine',
+    symmetric: bool = False,
+    period: float | None = None,
+    weight: Array | None = None,
+) -> Array:
+  """Tell each window of X its own window of Y among all of the batch, Eq. 6.
+
+  Args:
+    z_x: latents [B, L, D].
+    z_y: latents [B, L, D].
+    size: S, tokens of a window; windows do not overlap and what remains of L
+      is left out.
+    temperature: tau.
+    pool: 'flatten' compares the S D numbers of windows, 'mean' their means.
+    similarity: 'cosine' or 'dot'.
+    symmetric: average with the same loss from Y to X.
+    period: of the movement in tokens; windows of the same sequence whose
+      distance differs from a multiple of it by S or less are no negatives.
+    weight: of each sequence [B], default 1.
+
+  Returns:
+    Scalar; log(B P) if all latents are equal.
+
+  Raises:
+    UserError: S is not within 1 .. L, or another setting is unknown.
+
+  References:
+    LaMbDA, Eq. 3-4; van den Oord et al., "Representation Learning with
+    Contrastive Predictive Coding", 2018, Eq. 4.
+  """
+  _one_of('pool', pool, POOLS)
+  _one_of('similarity', similarity, SIMILARITIES)
+  x, y = (_windows(z, size) for z in (z_x, z_y))
+  batch, count = x.shape[:2]
+  if pool == 'mean':
+    x, y = jnp.mean(x, axis=2), jnp.mean(y, axis=2)
+  x, y = (z.reshape(batch * count, -1) for z in (x, y))
+  if similarity == 'cosine':
+    x, y = _unit(x), _unit(y)
+  logits = (x @ y.T / temperature).reshape(batch, count, batch, count)
+  if period is not None:
+    same = jnp.eye(batch, dtype=bool)[:, None, :, None]
+    phase = jnp.asarray(_in_phase(count, size, period))[None, :, None, :]
+    logits = jnp.where(same & phase, -jnp.inf, logits)
+  logits = logits.reshape(batch * count, batch * count)
+  rows = _cross_entropy(logits)
+  if symmetric:
+    rows = 0.5 * (rows + _cross_entropy(logits.T))
+  rows = jnp.mean(rows.reshape(batch, count), axis=1)
+  return jnp.mean(rows if weight is None else weight * rows)
+
+
+def covariance_alignment(
+    z_x: Array, z_y: Array, over: str = 'batch', size: int | None = None
+) -> Array:
+  """Compare the covariances of latents, Eq. 7.
+
+  Args:
+    z_x: latents [B, L, D].
+    z_y: latents [B, L, D].
+    over: which samples a covariance is of: those of the 'batch' at one step,
+      of one 'window' of `size` steps, or of one whole 'sequence'.
+    size: S, steps of a window; what remains of L is left out.
+
+  Returns:
+    Scalar: the mean over entries and over steps, windows or sequences.
+
+  Raises:
+    UserError: a group has less than two samples, or `over` is unknown.
+
+  References:
+    LaMbDA, Eq. 5, which leaves open what its covariances are over.
+  """
+  _one_of('over', over, GROUPS)
+  if over == 'window' and size is None:
+    raise UserError("size: over='window' needs the steps of a window.")
+  x, y = (z.astype(jnp.float32) for z in (z_x, z_y))
+  if over == 'batch':
+    x, y = jnp.swapaxes(x, 0, 1), jnp.swapaxes(y, 0, 1)
+  elif over == 'window':
+    x, y = _windows(x, size or 0), _windows(y, size or 0)
+  count, width = x.shape[-2:]
+  if count < 2:
+    raise UserError(
+        f'covariance over {over!r}: expected two samples or more, found '
+        f'{count}.'
+    )
+  x, y = (z - jnp.mean(z, axis=-2, keepdims=True) for z in (x, y))
+  # |C_X - C_Y|^2 = |X X'|^2 + |Y Y'|^2 - 2 |X Y'|^2: the smaller matrices.
+  if count < width:
+    square = (
+        _product_norm(x, x, 'nd,md->nm') + _product_norm(y, y, 'nd,md->nm')
+        - 2 * _product_norm(x, y, 'nd,md->nm')
+    )
+  else:
+    both = jnp.concatenate([x, y], axis=-2), jnp.concatenate([x, -y], axis=-2)
+    square = _product_norm(*both, 'nd,ne->de')
+  return jnp.mean(square) / ((count - 1) * width) ** 2
+
+
+def weighted(
+    loss: Array,
+    s: Array,
+    rule: str,
+    alpha: float = 0.1,
+    floor: float = 0.01,
+) -> Array:
+  """Weigh a loss by a learned number, Eq. 8.
+
+  Args:
+    loss: L, scalar.
+    s: learned, scalar, 0 at first.
+    rule: 'uncertainty' is Eq. 8 with s clipped to [-3, 3]; 'fixed' is alpha L;
+      'literal' (alpha + s) L, whose weight gradient descent drives to minus
+      infinity as soon as L > 0; 'softplus' (floor + softplus(s + b)) L, which
+      starts at alpha and can only fall to the floor.
+    alpha: weight of 'fixed', first weight of 'literal' and 'softplus'.
+    floor: least weight of 'softplus'.
+
+  Returns:
+    Scalar.
+
+  Raises:
+    UserError: unknown rule, or not 0 <= floor < alpha for 'softplus'.
+
+  References:
+    LaMbDA, Eq. 8 (literal); Kendall et al. 2018, Eq. 7-8 (uncertainty).
+  """
+  _one_of('rule', rule, RULES)
+  if rule == 'fixed':
+    return alpha * loss
+  if rule == 'literal':
+    return (alpha + s) * loss
+  if rule == 'softplus':
+    if not 0 <= floor < alpha:
+      raise UserError(
+          f'floor: expected 0 <= floor < alpha = {alpha}, found {floor}.'
+      )
+    first = math.log(math.expm1(alpha - floor))
+    return (floor + jax.nn.softplus(s + first)) * loss
+  bounded = jnp.clip(s, *_S_BOUNDS)
+  # Beyond a bound s may return but not go on; clip alone would hold it there.
+  slope = 1 - jnp.exp(-bounded) * loss
+  free = (s == bounded) | ((s - bounded) * slope > 0)
+  passing = s + jax.lax.stop_gradient(bounded - s)
+  s = jnp.where(free, passing, jax.lax.stop_gradient(bounded))
+  return jnp.exp(-s) * loss + s
+
+
+def nt_xent(a: Array, b: Array, temperature: float = 0.5) -> Array:
+  """Tell each of 2 B embeddings its partner among the 2 B - 1 others.
+
+  Args:
+    a: [B, D].
+    b: [B, D].
+    temperature: of the cosines.
+
+  Returns:
+    Scalar.
+
+  References:
+    Chen et al., "A Simple Framework for Contrastive Learning of Visual
+    Representations" (SimCLR), ICML 2020, Eq. 1; LaMbDA, Eq. 11-12.
+  """
+  every = _unit(jnp.concatenate([a, b]))
+  logits = every @ every.T / temperature
+  logits = jnp.where(jnp.eye(len(every), dtype=bool), -jnp.inf, logits)
+  return jnp.mean(_cross_entropy(jnp.roll(logits, len(a), axis=1)))
+
+
+def barlow_twins(
+    a: Array,
+    b: Array,
+    off_diagonal: float = 5e-3,
+    version: str = 'released',
+    eps: float = 1e-5,
+) -> Array:
+  """Bring the correlations C between features to the identity.
+
+  loss = sum_i (1 - C_ii)^2 + off_diagonal sum_{i != j} C_ij^2.
+
+  Args:
+    a: [B, D].
+    b: [B, D].
+    off_diagonal: weight of the correlations of different features.
+    version: 'released' standardises features over the batch, so that C are
+      correlations; 'paper' takes C = a' b / B as LaMbDA's Eq. 13 prints it.
+    eps: added to variances.
+
+  Returns:
+    Scalar.
+
+  References:
+    Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy
+    Reduction", ICML 2021, Eq. 1-2, Alg. 1; LaMbDA, Eq. 13-14.
+  """
+  _one_of('version', version, VERSIONS)
+  if version == 'released':
+    a, b = (
+        (z - jnp.mean(z, axis=0, keepdims=True))
+        * jax.lax.rsqrt(jnp.var(z, axis=0, keepdims=True) + eps)
+        for z in (a, b)
+    )
+  square = (a.T @ b / len(a) - jnp.eye(a.shape[1])) ** 2
+  diagonal = jnp.trace(square)
+  return diagonal + off_diagonal * (jnp.sum(square) - diagonal)
+
+
+def vicreg(
+    a: Array,
+    b: Array,
+    invariance: float = 25.0,
+    variance: float = 25.0,
+    covariance: float = 1.0,
+    gamma: float = 1.0,
+    hinge: str = 'released',
+    reduction: str = 'released',
+    eps: float = 1e-4,
+) -> Array:
+  """Pull pairs together, keep features spread and uncorrelated.
+
+  Args:
+    a: [B, D], two samples or more.
+    b: [B, D].
+    invariance: weight of |a - b|^2.
+    variance: weight of the hinge max(0, gamma - deviation) of features.
+    covariance: weight of the squared covariances of different features.
+    gamma: least deviation wanted.
+    hinge: 'released' takes the hinge as it is, 'paper' its square.
+    reduction: 'released' takes means over B and D (the hinge also over a and
+      b, covariances a D-th of their sum, centred, over B - 1); 'paper' sums,
+      with covariances z' z / B.
+    eps: added to variances.
+
+  Returns:
+    Scalar.
+
+  References:
+    Bardes et al., "VICReg: Variance-Invariance-Covariance Regularization",
+    ICLR 2022, Eq. 1-6 and its released code; LaMbDA, Eq. 15.
+  """
+  _one_of('hinge', hinge, VERSIONS)
+  _one_of('reduction', reduction, VERSIONS)
+  count, width = a.shape
+  released = reduction == 'released'
+  distance = jnp.sum((a - b) ** 2)
+  short, off = jnp.zeros(()), jnp.zeros(())
+  for z in (a, b):
+    deviation = jnp.sqrt(jnp.var(z, axis=0, ddof=1) + eps)
+    lack = jnp.maximum(0, gamma - deviation)
+    short += jnp.sum(lack if hinge == 'released' else lack**2)
+    z = z - jnp.mean(z, axis=0, keepdims=True) if released else z
+    square = (z.T @ z / (count - released)) ** 2
+    off += jnp.sum(square) - jnp.trace(square)
+  if released:
+    distance, short, off = (
+        distance / a.size, short / (2 * width), off / width
+    )
+  return invariance * distance + variance * short + covariance * off
+
+
+def latent_mse(z_x: Array, z_y: Array) -> Array:
+  """Return the mean squared distance of latents of equal shape: scalar."""
+  return jnp.mean((z_x - z_y) ** 2)
+
+
+def centroid(latents: Sequence[Array]) -> Array:
+  """Return the mean of modalities' latents, of their shape."""
+  return sum(latents[1:], latents[0]) / len(latents)
+
+
+def align(
+    loss: Callable[[Array, Array], Array],
+    latents: Sequence[Array],
+    mode: str = 'pairwise',
+) -> Array:
+  """Extend a loss of two modalities to more.
+
+  Args:
+    loss: of two latents.
+    latents: of two modalities or more.
+    mode: 'pairwise' is the mean over the pairs (i, j), i < j; 'centroid' over
+      each modality with the centroid of all.
+
+  Returns:
+    Scalar.
+
+  Raises:
+    UserError: unknown mode, or less than two modalities.
+  """
+  _one_of('mode', mode, AMONG)
+  if len(latents) < 2:
+    raise UserError(
+        f'latents: expected two modalities or more, found {len(latents)}.'
+    )
+  pairs = list(itertools.combinations(latents, 2))
+  if mode == 'centroid':
+    centre = centroid(latents)
+    pairs = [(z, centre) for z in latents]
+  return jnp.mean(jnp.stack([loss(*pair) for pair in pairs]))
+
+
+def _one_of(field: str, value: str, known: Sequence[str]) -> None:
+  if value not in known:
+    raise UserError(f'{field}: expected one of {known}, found {value!r}.')
+
+
+def _root(square: Array) -> Array:
+  # The root has no gradient at 0.
+  return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def _unit(x: Array, least: float = 1e-12) -> Array:
+  """Divide rows [N, D] by their norms; the zero vector stays."""
+  square = jnp.sum(x**2, axis=1, keepdims=True)
+  return x * jax.lax.rsqrt(jnp.maximum(square, least))
+
+
+def _windows(z: Array, size: int) -> Array:
+  """Cut [B, L, D] into [B, P, S, D] float32."""
+  batch, length, width = z.shape
+  if not 1 <= size <= length:
+    raise UserError(f'size: expected 1 .. {length}, found {size}.')
+  count = length // size
+  cut = z[:, :count * size].astype(jnp.float32)
+  return cut.reshape(batch, count, size, width)
+
+
+def _in_phase(count: int, size: int, period: float) -> np.ndarray:
+  """Mark windows [P, P] that are near whole periods apart, not the same."""
+  if period <= 0:
+    raise UserError(f'period: expected a positive number, found {period}.')
+  place = np.arange(count) * size
+  apart = np.abs(place[:, None] - place[None])
+  cycles = np.maximum(np.round(apart / period), 1)
+  return (np.abs(apart - cycles * period) <= size) & (apart > 0)
+
+
+def _cross_entropy(logits: Array) -> Array:
+  """Return the cross entropy of each row's own column: [N]."""
+  return jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits)
+
+
+def _product_norm(x: Array, y: Array, product: str) -> Array:
+  """Return the squared norm of products of matrices [..., n, d]: [...]."""
+  left, right = product.split('->')
+  spec = ','.join(f'...{part}' for part in left.split(',')) + f'->...{right}'
+  # Their difference is small: the products must be exact.
+  found = jnp.einsum(spec, x, y, precision=jax.lax.Precision.HIGHEST)
+  return jnp.sum(found**2, axis=(-2, -1))
