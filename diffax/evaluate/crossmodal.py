@@ -172,7 +172,7 @@ def crossmodal(
   """
   info = model.source.info
   routes = directions_of(directions, tuple(info['modalities']))
-  _check(split, baselines, metrics, sign_invariant, info, {
+  _check(split, baselines, metrics, sign_invariant, projection, info, {
       'samples': samples, 'batch_size': batch_size,
       'latent_windows': latent_windows, 'probe_windows': probe_windows,
       'max_windows': 1 if max_windows is None else max_windows,
@@ -225,13 +225,14 @@ def _learned(
 
 def _check(
     split: str, baselines: Sequence[str], metrics: Sequence[str],
-    sign_invariant: Sequence[str], info: Mapping[str, Any],
+    sign_invariant: Sequence[str], projection: str, info: Mapping[str, Any],
     least: Mapping[str, int]
 ) -> None:
   for field, names, known in (
       ('baselines', baselines, rivals.PREDICTORS),
       ('metrics', metrics, METRICS),
       ('sign_invariant', sign_invariant, info['modalities']),
+      ('projection', [projection], embedding.METHODS),
   ):
     for name in names:
       if name not in known:
@@ -391,20 +392,22 @@ def _encode(
 
 
 def _agreement(latents: _Latents | None) -> dict[str, Any]:
-  """Measure how much alike the latents of each two modalities are."""
+  """Measure how much alike the latents of each two modalities are.
+
+  Correlation needs latents of one width, CKA of one number of steps.
+  """
   if latents is None:
     return {}
   found = {}
   for a, b in itertools.combinations(latents.whole, 2):
-    z_a, z_b = (
-        latents.whole[name].reshape(-1, latents.whole[name].shape[-1])
-        for name in (a, b)
-    )
-    mean, std = representation.latent_correlation(z_a, z_b)
-    found[f'{a},{b}'] = {
-        'correlation': {'mean': float(mean), 'std': float(std)},
-        'cka': float(representation.cka(z_a, z_b)),
-    }
+    z_a, z_b = latents.whole[a], latents.whole[b]
+    pair: dict[str, Any] = {}
+    if z_a.shape == z_b.shape:
+      mean, std = representation.latent_correlation(z_a, z_b)
+      pair['correlation'] = {'mean': mean, 'std': std}
+    if z_a.shape[:2] == z_b.shape[:2]:
+      pair['cka'] = representation.cka(z_a, z_b)
+    found[f'{a},{b}'] = pair
   return found
 
 
@@ -511,12 +514,16 @@ def _print(
 def _print_latents(
     console: rich.console.Console, results: Mapping[str, Any]
 ) -> None:
-  lines = [
-      f"latents {name}: correlation {value['correlation']['mean']:.3f} \u00b1 "
-      f"{value['correlation']['std']:.3f} over dimensions, CKA "
-      f"{value['cka']:.3f}"
-      for name, value in results['latents'].items()
-  ]
+  lines = []
+  for name, pair in results['latents'].items():
+    said = []
+    if 'correlation' in pair:
+      value = pair['correlation']
+      said.append(f"correlation {value['mean']:.3f} \u00b1 {value['std']:.3f} "
+                  'over dimensions')
+    if 'cka' in pair:
+      said.append(f"CKA {pair['cka']:.3f}")
+    lines.append(f'latents {name}: {", ".join(said)}')
   lines += [
       f"probes of {name}: linear {value['linear']:.3f}, nonlinear "
       f"{value['nonlinear']:.3f} (chance {value['chance']:.3f}, most frequent "
