@@ -8,7 +8,7 @@
   --jobs=N      runs at once, each on its share of the processor's cores
   --only=A,B*   run these rows alone
   --print       run nothing, print what there is
-  --again       also run what is finished; only its evaluation is repeated
+  --again       also run what is finished; `diffax.main` repeats the evaluation
 
 The same command again resumes. A study is a config of plain values:
 
@@ -26,20 +26,21 @@ The same command again resumes. A study is a config of plain values:
               'best': groups of titles whose best is set in bold,
               'compare': pairs of titles}, ...)
 
-A cell belongs to the run `run` and the place `path` in its metrics.json, where
-the braces are filled from the table, its row and its column, the later first.
-A place holds a number, or `{"mean": number}`.
+A cell belongs to the runs of row `run` and the place `path` in metrics.json,
+where braces are filled from the table, its row and its column, the later
+first. A place holds a number, or `{"mean": number}`.
 
-A run lives in workdir/ROW/KEY=VALUE,.../ with its log.txt. It counts as
-finished when study.json there, written when it ends well, holds the config
-that it would have now. After a change it runs again: `diffax.main` then repeats
-the evaluation alone, goes on with the training, or refuses with the name of the
-setting and status 2, so a table never mixes settings and no weights are lost.
+A run lives in workdir/ROW/KEY=VALUE,.../ with its log.txt. It is finished when
+study.json there, written when it ends, has status 0 and the config that it
+would have now. After a change it runs again: then `diffax.main` repeats the
+evaluation alone, goes on with the training, or refuses with the name of the
+setting and status 2. So no table mixes settings, and no weights are lost.
 
 Over n runs with values v, and d = v - v' for pairs of equal fold, seed, ...:
 
     mean(v),  std(v) = sqrt(sum (v - mean)^2 / (n - 1))                   (1)
-    p of mean(d) = 0: exact sign test, Wilcoxon signed rank, from n = 5   (2)
+    two-sided p of no difference, from n = 5: exact sign test, Wilcoxon
+    signed rank; not corrected for the number of comparisons              (2)
 
 Exit status: 0 done, 2 a run or the study has a mistake that the user can mend,
 1 a run failed otherwise, 75 stopped by a signal with everything saved.
@@ -86,8 +87,10 @@ _PRINT = flags.DEFINE_bool('print', False, 'Print the tables, run nothing.')
 _AGAIN = flags.DEFINE_bool('again', False, 'Run finished runs, too.')
 
 COMMAND = (sys.executable, '-m', 'diffax.main')
+METRICS = 'metrics.json'
 RECORD = 'study.json'
 LOG = 'log.txt'
+_KEYS = {'runs', 'over', 'average', 'tables'}
 # A test on fewer pairs cannot reach any usual level.
 _LEAST_PAIRS = 5
 _STOPPED = (loop.STOPPED, -signal.SIGTERM, -signal.SIGINT)
@@ -97,6 +100,8 @@ _TABLE_WIDTH = 120
 
 Over = tuple[tuple[str, Any], ...]
 Values = dict[Over, float]
+Titles = tuple[str, str]
+Config = Mapping[str, Any]
 
 
 class Run(NamedTuple):
@@ -118,6 +123,20 @@ class Run(NamedTuple):
   def name(self) -> str:
     """Row and values, for messages."""
     return ' '.join([self.row, *(f'{k}={v}' for k, v in self.over)])
+
+
+class Outcome(NamedTuple):
+  """What is known of a run: its metrics if it is finished, or a failure."""
+
+  metrics: Mapping[str, Any] | None = None
+  failed: bool = False
+
+
+class Failure(NamedTuple):
+  """How a run failed: its status, and what it said at last."""
+
+  status: int
+  words: str
 
 
 class Place(NamedTuple):
@@ -143,8 +162,9 @@ class Difference(NamedTuple):
     std: None for one pair.
     n: pairs.
     better: pairs in which the first is better.
-    sign: p-value of the exact sign test; None for few pairs.
-    wilcoxon: p-value of the signed-rank test, exact up to n = 50 without ties.
+    sign: p-value of the sign test without ties; None for few pairs.
+    wilcoxon: p-value of the signed-rank test; exact up to n = 50 if there are
+      no ties, up to n = 13 if there are.
   """
 
   mean: float
@@ -155,11 +175,50 @@ class Difference(NamedTuple):
   wilcoxon: float | None
 
 
-class Failure(NamedTuple):
-  """A run that did not end well: its status and the end of its log."""
+class Cell(NamedTuple):
+  """A cell of a table.
 
-  status: int
-  tail: str
+  Attributes:
+    values: by the varied settings.
+    failed: number of its runs that failed.
+    paper: the printed number.
+    bold: whether it is the best of a group.
+  """
+
+  values: Values
+  failed: int
+  paper: str | None
+  bold: bool
+
+
+class Table(NamedTuple):
+  """A table with its numbers.
+
+  Attributes:
+    title: of the table.
+    note: what the deviations are over.
+    n: values of a complete cell.
+    cells: by titles (row, column), row after row.
+    compared: cell, cell, comparison.
+    problems: what is wrong with places that its cells name.
+  """
+
+  title: str
+  note: str
+  n: int
+  cells: dict[Titles, Cell]
+  compared: list[tuple[Titles, Titles, Difference]]
+  problems: list[str]
+
+  @property
+  def rows(self) -> list[str]:
+    """Titles of the rows."""
+    return list(dict.fromkeys(row for row, _ in self.cells))
+
+  @property
+  def columns(self) -> list[str]:
+    """Titles of the columns."""
+    return list(dict.fromkeys(column for _, column in self.cells))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -173,55 +232,74 @@ def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
   return flat
 
 
-def expand(study: Mapping[str, Any], workdir: pathlib.Path) -> list[Run]:
-  """List the runs of a study, the rows in order within each combination.
+def varied(study: Config) -> dict[str, tuple[Any, ...]]:
+  """Return the values of each setting in `over`, by dotted name.
+
+  Raises:
+    UserError: if one is not a tuple, or is empty.
+  """
+  over = flatten(study.get('over', {}))
+  for key, values in over.items():
+    if not isinstance(values, tuple) or not values:
+      raise UserError(
+          f'study.over.{key}: expected a tuple of values, found {values!r}.'
+      )
+  strange = set(study.get('average', ())) - set(over)
+  if strange:
+    raise UserError(
+        f'study.average: expected some of {sorted(over)}, found '
+        f'{sorted(strange)}.'
+    )
+  return over
+
+
+def expand(study: Config, workdir: pathlib.Path) -> list[Run]:
+  """List the runs of a study, all rows for the first values, and so on.
 
   Args:
     study: plain values, see above.
     workdir: of the study.
 
   Returns:
-    The runs; complete sets of rows come first, so that tables fill evenly.
+    The runs in the order to start them.
 
   Raises:
     UserError: if there is none, or a name or value is wrong.
   """
-  over = flatten(study.get('over', {}))
-  for key, values in over.items():
-    if not isinstance(values, (tuple, list)) or not values:
-      raise UserError(
-          f'study.over.{key}: expected a tuple of values, found {values!r}.'
-      )
-  rows = study.get('runs', ())
-  names = [row['name'] for row in rows]
+  strange = set(study) - _KEYS
+  if strange or not study.get('runs'):
+    raise UserError(
+        f'study: expected some of {sorted(_KEYS)} with at least one of runs, '
+        f'found {sorted(strange) or "no runs"}.'
+    )
+  names = [row['name'] for row in study['runs']]
   for name in names:
-    if not re.fullmatch(r'[\w+.=-]+', name) or names.count(name) > 1:
+    if not re.fullmatch(r'[\w+=-][\w+.=-]*', name) or names.count(name) > 1:
       raise UserError(
           f'study.runs: expected names of folders, each once, found {name!r}.'
       )
-  if not rows:
-    raise UserError('study.runs: expected at least one run, found none.')
-  combinations = itertools.product(*over.values())
+  over = varied(study)
   return [
       _run(row, tuple(zip(over, values)), workdir)
-      for values in combinations for row in rows
+      for values in itertools.product(*over.values()) for row in study['runs']
   ]
 
 
-def _run(row: Mapping[str, Any], over: Over, workdir: pathlib.Path) -> Run:
+def _run(row: Config, over: Over, workdir: pathlib.Path) -> Run:
   fixed = flatten(row.get('set', {}))
   for key, _ in over:
     if key in fixed:
       raise UserError(
           f'study.runs {row["name"]!r}: sets {key}, which study.over varies.'
       )
-  settings = [f'{key}={value}' for key, value in [*fixed.items(), *over]]
+  settings = [f'--config.{key}={value}' for key, value in fixed.items()]
+  settings += [f'--config.{key}={value}' for key, value in over]
   part = ','.join(f'{key}={value}' for key, value in over)
   return Run(
       row['name'],
       over,
       workdir / row['name'] / re.sub(r'[^\w.,=+-]', '_', part),
-      (f'--config={row["config"]}', *(f'--config.{s}' for s in settings)),
+      (f'--config={row["config"]}', *settings),
   )
 
 
@@ -234,13 +312,13 @@ def select(runs: Sequence[Run], patterns: Sequence[str] | None) -> list[Run]:
   if not patterns:
     return list(runs)
   names = list(dict.fromkeys(run.row for run in runs))
+  chosen = set()
   for pattern in patterns:
-    if not fnmatch.filter(names, pattern):
+    found = fnmatch.filter(names, pattern)
+    if not found:
       raise UserError(f'--only: expected some of {names}, found {pattern!r}.')
-  return [
-      run for run in runs
-      if any(fnmatch.fnmatch(run.row, pattern) for pattern in patterns)
-  ]
+    chosen.update(found)
+  return [run for run in runs if run.row in chosen]
 
 
 def resolve(run: Run) -> dict[str, Any]:
@@ -254,45 +332,43 @@ def resolve(run: Run) -> dict[str, Any]:
   values = flags.FlagValues()
   try:
     single.check_overrides(argv)
-    config_flags.DEFINE_config_file(
-        'config', flag_values=values, sys_argv=argv
-    )
+    config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
     values(argv)
   except (UserError, flags.Error) as error:
     raise UserError(f'study.runs {run.name!r}: {error}') from error
   return json.loads(json.dumps(values.config.to_dict(), default=str))
 
 
-def finished(run: Run, config: Mapping[str, Any]) -> bool:
-  """Return whether a run has ended well with this config."""
-  record = run.folder / RECORD
-  if not record.is_file() or not (run.folder / 'metrics.json').is_file():
-    return False
-  return read(record).get('config') == config
-
-
-def read(path: pathlib.Path) -> dict[str, Any]:
-  """Read a JSON file.
+def outcome(run: Run, config: Config) -> Outcome:
+  """Return what is known of a run with this config.
 
   Raises:
-    UserError: with its name, if it cannot be read.
+    UserError: if a file of it cannot be read.
   """
+  if not (run.folder / RECORD).is_file():
+    return Outcome()
+  record = _read(run.folder / RECORD)
+  if record.get('config') != config:
+    return Outcome()
+  if record.get('status'):
+    return Outcome(failed=True)
+  return Outcome(_read(run.folder / METRICS))
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
   try:
     return json.loads(path.read_text())
   except (OSError, ValueError) as error:
-    raise DataError(
-        path, 'content', 'JSON', f'{error}', 'Delete it to run that run again.'
-    ) from error
+    mend = f'Delete {path.with_name(RECORD)} to run that run again.'
+    raise DataError(path, 'content', 'JSON', f'{error}', mend) from error
 
 
-def places(
-    table: Mapping[str, Any], rows: Sequence[str]
-) -> dict[tuple[str, str], Place]:
+def places(table: Config, names: Sequence[str]) -> dict[Titles, Place]:
   """Find where the values of each cell lie.
 
   Args:
     table: of a study.
-    rows: names of the study's rows.
+    names: of the study's rows.
 
   Returns:
     A place for every pair of titles (row, column).
@@ -301,7 +377,7 @@ def places(
     UserError: if a brace has no value, or a title or run does not exist.
   """
   where = f'study.tables {table["title"]!r}'
-  found = {}
+  found: dict[Titles, Place] = {}
   for row, column in itertools.product(table['rows'], table['columns']):
     cell = row['title'], column['title']
     fields = {**table, **row, **column}
@@ -310,10 +386,10 @@ def places(
       path = tuple(key.format(**fields) for key in fields['path'])
     except KeyError as error:
       raise UserError(f'{where}: cell {cell} needs {error}.') from error
-    if name not in rows:
+    if name not in names:
       raise UserError(
           f'{where}: cell {cell} is of the run {name!r}, expected one of '
-          f'{list(rows)}.'
+          f'{list(names)}.'
       )
     if cell in found:
       raise UserError(f'{where}: there are two cells {cell}.')
@@ -322,16 +398,15 @@ def places(
   return found
 
 
-def _check_titles(table: Mapping[str, Any], where: str) -> None:
-  rows = [row['title'] for row in table['rows']]
-  columns = [column['title'] for column in table['columns']]
-  for key in ('best', 'compare'):
-    for group in table.get(key, ()):
-      if not (set(group) <= set(rows) or set(group) <= set(columns)):
-        raise UserError(
-            f'{where}: {key}: expected titles of {rows} or of {columns}, '
-            f'found {tuple(group)}.'
-        )
+def _check_titles(table: Config, where: str) -> None:
+  rows, columns = _titles(table)
+  used = [(key, g) for key in ('best', 'compare') for g in table.get(key, ())]
+  for key, group in used:
+    if not (set(group) <= set(rows) or set(group) <= set(columns)):
+      raise UserError(
+          f'{where}: {key}: expected titles of {rows} or of {columns}, found '
+          f'{tuple(group)}.'
+      )
   for row in table['rows']:
     strange = set(row.get('paper', {})) - set(columns)
     if strange:
@@ -339,6 +414,11 @@ def _check_titles(table: Mapping[str, Any], where: str) -> None:
           f'{where}: paper of {row["title"]!r}: expected columns of {columns}, '
           f'found {sorted(strange)}.'
       )
+
+
+def _titles(table: Config) -> tuple[list[str], list[str]]:
+  rows, columns = table['rows'], table['columns']
+  return [x['title'] for x in rows], [x['title'] for x in columns]
 
 
 def pick(
@@ -358,16 +438,18 @@ def pick(
   for depth, key in enumerate(path):
     if not isinstance(inner, Mapping) or key not in inner:
       there = list(inner) if isinstance(inner, Mapping) else repr(inner)
+      inside = '/'.join(path[:depth]) or 'the file'
       raise DataError(
-          file, '/'.join(path), f'the key {key!r}',
-          f'{there} in {"/".join(path[:depth]) or "the file"}',
+          file, '/'.join(path), f'the key {key!r}', f'{there} in {inside}'
       )
     inner = inner[key]
   if isinstance(inner, Mapping) and 'mean' in inner:
     inner = inner['mean']
-  if inner is not None and not isinstance(inner, (int, float)):
-    raise DataError(file, '/'.join(path), 'a number', f'{inner!r}')
-  return inner
+  if inner is None:
+    return None
+  if not isinstance(inner, (int, float)) or not math.isfinite(inner):
+    raise DataError(file, '/'.join(path), 'a finite number', f'{inner!r}')
+  return float(inner)
 
 
 def average(values: Values, names: Sequence[str]) -> Values:
@@ -383,7 +465,7 @@ def summary(values: Values) -> Summary | None:
   """Reduce the values of a cell by eq. 1; None if there are none."""
   if not values:
     return None
-  array = np.array(list(values.values()), float)
+  array = np.array(list(values.values()))
   std = float(array.std(ddof=1)) if len(array) > 1 else None
   return Summary(float(array.mean()), std, len(array))
 
@@ -407,344 +489,294 @@ def difference(first: Values, second: Values, better: str) -> Difference | None:
     return None
   change = np.array(list(pairs.values()))
   wins = int(((change < 0) if better == 'lower' else (change > 0)).sum())
-  sign = wilcoxon = None
   unequal = int((change != 0).sum())
+  sign = wilcoxon = None
   if len(change) >= _LEAST_PAIRS and unequal:
     sign = float(stats.binomtest(wins, unequal).pvalue)
     wilcoxon = float(stats.wilcoxon(change).pvalue)
   return Difference(*moments, wins, sign, wilcoxon)
 
 
-class Table(NamedTuple):
-  """A table with its numbers.
-
-  Attributes:
-    title: of the table.
-    rows: titles.
-    columns: titles.
-    values: by titles (row, column).
-    paper: printed numbers by titles.
-    bold: titles of the best cells.
-    compared: (cell, cell, comparison).
-    note: what deviations and n are over.
-    n: values of a complete cell.
-  """
-
-  title: str
-  rows: list[str]
-  columns: list[str]
-  values: dict[tuple[str, str], Values]
-  paper: dict[tuple[str, str], str]
-  bold: set[tuple[str, str]]
-  compared: list[tuple[tuple[str, str], tuple[str, str], Difference]]
-  note: str
-  n: int
-
-
 def tabulate(
-    table: Mapping[str, Any],
-    study: Mapping[str, Any],
-    metrics: Mapping[Run, Mapping[str, Any]],
-    problems: list[str],
+    table: Config, study: Config, outcomes: Mapping[Run, Outcome]
 ) -> Table:
-  """Fill a table from the metrics of the runs that there are.
+  """Fill a table from the runs that there are.
 
   Args:
     table: of the study.
     study: plain values.
-    metrics: contents of metrics.json by finished run.
-    problems: gets a line for every cell without the place it names.
+    outcomes: of its runs.
 
   Returns:
     The table.
   """
-  names = [row['name'] for row in study['runs']]
-  averaged = study.get('average', ())
-  values = {}
-  for cell, place in places(table, names).items():
-    found: Values = {}
-    for run, content in metrics.items():
-      if run.row == place.row:
-        try:
-          value = pick(content, place.path, run.folder / 'metrics.json')
-        except UserError as error:
-          problems.append(f'{table["title"]}: {error}')
-          continue
-        if value is not None:
-          found[run.over] = value
-    values[cell] = average(found, averaged)
-  over = flatten(study.get('over', {}))
-  kept = {key: vals for key, vals in over.items() if key not in averaged}
-  rows = [row['title'] for row in table['rows']]
-  columns = [column['title'] for column in table['columns']]
+  over, averaged = varied(study), study.get('average', ())
+  values: dict[Titles, Values] = {}
+  failed: dict[Titles, int] = {}
+  problems: dict[str, str] = {}
+  found = places(table, [row['name'] for row in study['runs']])
+  for titles, place in found.items():
+    runs = {run: x for run, x in outcomes.items() if run.row == place.row}
+    failed[titles] = sum(x.failed for x in runs.values())
+    picked: Values = {}
+    for run, (metrics, _) in runs.items():
+      if metrics is None:
+        continue
+      try:
+        value = pick(metrics, place.path, run.folder / METRICS)
+      except UserError as error:
+        # One message for the many runs that lack the same.
+        problems.setdefault('/'.join(place.path), f'{error}')
+        continue
+      if value is not None:
+        picked[run.over] = value
+    values[titles] = average(picked, averaged)
+  paper = _printed(table)
+  bold = _bold(table, values)
   return Table(
-      table['title'], rows, columns, values, _printed(table),
-      _bold(table, rows, columns, values),
-      _compared(table, rows, columns, values),
-      _note(kept, averaged, over),
-      math.prod(len(vals) for vals in kept.values()),
+      table['title'],
+      _note(over, averaged),
+      math.prod(len(v) for key, v in over.items() if key not in averaged),
+      {
+          titles: Cell(
+              values[titles], failed[titles], paper.get(titles), titles in bold
+          )
+          for titles in found
+      },
+      _compared(table, values),
+      list(problems.values()),
   )
 
 
-def _printed(table: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+def _printed(table: Config) -> dict[Titles, str]:
   return {
-      (row['title'], column): printed
+      (row['title'], column): number
       for row in table['rows']
-      for column, printed in row.get('paper', {}).items()
+      for column, number in row.get('paper', {}).items()
   }
 
 
-def _better(table: Mapping[str, Any], row: str, column: str) -> str:
-  parts = [r for r in table['rows'] if r['title'] == row]
-  parts += [c for c in table['columns'] if c['title'] == column]
-  found = 'lower'
-  for part in (table, *parts):
-    found = part.get('better', found)
-  return found
+def _note(over: Mapping[str, Any], averaged: Sequence[str]) -> str:
+  if not over:
+    return 'one run'
+  kept = [f'{key} ({len(v)})' for key, v in over.items() if key not in averaged]
+  text = f'mean±sample std over {" x ".join(kept) or "nothing"}'
+  first = [f'{key} ({len(over[key])})' for key in averaged]
+  return f'{text} of averages over {" x ".join(first)}' if first else text
 
 
-def _cells(
-    group: Sequence[str], rows: Sequence[str], columns: Sequence[str]
-) -> list[list[tuple[str, str]]]:
-  """Return the cells to compare: of some columns by row, or the reverse."""
+def _better(table: Config, titles: Titles) -> str:
+  parts = [row for row in table['rows'] if row['title'] == titles[0]]
+  parts += [part for part in table['columns'] if part['title'] == titles[1]]
+  found = [part['better'] for part in (table, *parts) if 'better' in part]
+  return found[-1] if found else 'lower'
+
+
+def _groups(table: Config, group: Sequence[str]) -> list[list[Titles]]:
+  """Return cells to compare: of some columns in each row, or the reverse."""
+  rows, columns = _titles(table)
   if set(group) <= set(columns):
     return [[(row, title) for title in group] for row in rows]
   return [[(title, column) for title in group] for column in columns]
 
 
-def _bold(
-    table: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str],
-    values: Mapping[tuple[str, str], Values],
-) -> set[tuple[str, str]]:
-  bold = set()
+def _bold(table: Config, values: Mapping[Titles, Values]) -> set[Titles]:
+  bold: set[Titles] = set()
   for group in table.get('best', ()):
-    for cells in _cells(group, rows, columns):
+    for cells in _groups(table, group):
       means = {
-          cell: float(np.mean(list(values[cell].values())))
+          cell: np.mean(list(values[cell].values()))
           for cell in cells if values[cell]
       }
       if len(means) > 1:
-        choose = min if _better(table, *cells[0]) == 'lower' else max
-        bold.add(choose(means, key=lambda cell: means[cell]))
+        choose = min if _better(table, cells[0]) == 'lower' else max
+        best = choose(means.values())
+        bold.update(cell for cell, mean in means.items() if mean == best)
   return bold
 
 
 def _compared(
-    table: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str],
-    values: Mapping[tuple[str, str], Values],
-) -> list[tuple[tuple[str, str], tuple[str, str], Difference]]:
-  found = []
-  for pair in table.get('compare', ()):
-    for first, second in _cells(pair, rows, columns):
-      result = difference(
-          values[first], values[second], _better(table, *first)
-      )
-      if result:
-        found.append((first, second, result))
-  return found
-
-
-def _note(
-    kept: Mapping[str, Any], averaged: Sequence[str], over: Mapping[str, Any]
-) -> str:
-  parts = [f'{len(values)} {key}' for key, values in kept.items()]
-  text = f'mean±std (sample) over {" x ".join(parts)}' if parts else 'one run'
-  first = [f'{len(over[key])} {key}' for key in averaged if key in over]
-  return f'{text}, each averaged over {" x ".join(first)}' if first else text
+    table: Config, values: Mapping[Titles, Values]
+) -> list[tuple[Titles, Titles, Difference]]:
+  pairs = [
+      cells for pair in table.get('compare', ())
+      for cells in _groups(table, pair)
+  ]
+  results = [
+      (a, b, difference(values[a], values[b], _better(table, a)))
+      for a, b in pairs
+  ]
+  return [(a, b, result) for a, b, result in results if result]
 
 
 def number(mean: float, std: float | None = None) -> str:
   """Write three significant digits, the deviation to the same place."""
-  if not math.isfinite(mean):
-    return str(mean)
   scale = max(abs(mean), std or 0)
   if scale and not 1e-3 <= scale < 1e5:
-    texts = [f'{value:.2e}' for value in (mean, std) if value is not None]
+    form = '.2e'
   else:
-    digits = max(0, 2 - math.floor(math.log10(scale))) if scale else 0
-    texts = [
-        f'{value:.{digits}f}' for value in (mean, std) if value is not None
-    ]
-  return '±'.join(texts)
+    digits = 2 - math.floor(math.log10(scale)) if scale else 0
+    form = f'.{max(0, digits)}f'
+  return '±'.join(f'{x:{form}}' for x in (mean, std) if x is not None)
 
 
-def ours(table: Table, cell: tuple[str, str]) -> str:
-  """Write a cell: `mean±std`, and n if it is not complete; `-` if empty."""
-  moments = summary(table.values[cell])
-  if moments is None:
-    return '-'
-  text = number(moments.mean, moments.std)
-  return text if moments.n == table.n else f'{text} n={moments.n}'
+def text(cell: Cell, complete: int) -> str:
+  """Write a cell: `mean±std`, what it lacks of `complete`; `-` if empty."""
+  moments = summary(cell.values)
+  parts = ['-']
+  if moments:
+    parts = [number(moments.mean, moments.std)]
+    if moments.n != complete:
+      parts.append(f'n={moments.n}')
+  if cell.failed:
+    parts.append(f'{cell.failed} failed')
+  return ' '.join(parts)
 
 
-def _headline(table: Table) -> str:
-  paper = '; in brackets the paper\'s numbers' if table.paper else ''
-  return f'{table.title}: {table.note}{paper}'
+def headline(table: Table) -> str:
+  """Write what stands above a table."""
+  printed = any(cell.paper for cell in table.cells.values())
+  brackets = '; in brackets the paper\'s numbers' if printed else ''
+  return f'{table.title}: {table.note}{brackets}'
 
 
-_COMPARISON = ('', 'difference', 'better in', 'sign p', 'Wilcoxon p')
-
-
-def _comparison(table: Table) -> list[tuple[str, ...]]:
-  lines = []
+def comparisons(table: Table) -> list[tuple[str, ...]]:
+  """Write the comparisons, a line for each, under a line of titles."""
+  lines: list[tuple[str, ...]] = [
+      ('', 'difference', 'better in', 'sign p', 'Wilcoxon p')
+  ]
   for first, second, found in table.compared:
-    same = first[0] == second[0]
-    common, names = (
-        (first[0], (first[1], second[1])) if same
-        else (first[1], (first[0], second[0]))
-    )
-    values = [
-        '-' if p is None else f'{p:.2g}' for p in (found.sign, found.wilcoxon)
-    ]
+    side = 1 if first[0] == second[0] else 0
     lines.append((
-        f'{common}: {names[0]} - {names[1]}',
+        f'{first[1 - side]}: {first[side]} - {second[side]}',
         number(found.mean, found.std),
         f'{found.better} of {found.n}',
-        *values,
+        *('-' if p is None else f'{p:.2g}' for p in found[-2:]),
     ))
   return lines
 
 
 def markdown(table: Table) -> str:
   """Write a table as GitHub shows it."""
-  lines = [f'{_escape(_headline(table))}', '']
-  lines += _markdown_lines(['', *table.columns])
+  lines = [('', *table.columns)]
   for row in table.rows:
-    cells = [row]
+    cells = []
     for column in table.columns:
-      text = ours(table, (row, column))
-      if (row, column) in table.bold:
-        text = f'**{text}**'
-      printed = table.paper.get((row, column))
-      cells.append(f'{text} ({printed})' if printed else text)
-    lines.append(_markdown_line(cells))
+      cell = table.cells[row, column]
+      ours = text(cell, table.n)
+      ours = f'**{ours}**' if cell.bold else ours
+      cells.append(f'{ours} ({cell.paper})' if cell.paper else ours)
+    lines.append((row, *cells))
+  parts = [_escape(headline(table)), _grid(lines)]
   if table.compared:
-    lines += ['', *_markdown_lines(_COMPARISON)]
-    lines += [_markdown_line(cells) for cells in _comparison(table)]
-  return '\n'.join(lines) + '\n'
+    parts.append(_grid(comparisons(table)))
+  return '\n\n'.join(parts) + '\n'
 
 
-def _markdown_lines(titles: Sequence[str]) -> list[str]:
-  return [_markdown_line(titles), _markdown_line(['---'] * len(titles))]
+def _grid(lines: Sequence[Sequence[str]]) -> str:
+  title, *rest = [f'| {" | ".join(map(_escape, cells))} |' for cells in lines]
+  return '\n'.join([title, '| --- ' * len(lines[0]) + '|', *rest])
 
 
-def _markdown_line(cells: Sequence[str]) -> str:
-  return f'| {" | ".join(_escape(cell) for cell in cells)} |'
+def _escape(words: str) -> str:
+  return words.replace('|', '\\|')
 
 
-def _escape(text: str) -> str:
-  return text.replace('|', '\\|')
-
-
-def pictures(table: Table) -> list[rich.table.Table]:
-  """Return a table, and its comparisons if there are any, for a terminal."""
-  shown = rich.table.Table(
-      title=_headline(table), box=rich.box.SIMPLE_HEAD, title_justify='left',
-      padding=(0, 1, 0, 0),
-  )
-  shown.add_column('')
-  for column in table.columns:
-    shown.add_column(rich.text.Text(column), justify='right')
+def drawn(table: Table) -> list[rich.table.Table]:
+  """Return a table, and its comparisons if any, for a terminal."""
+  shown = _frame(['', *table.columns])
   for row in table.rows:
     cells = [rich.text.Text(row)]
     for column in table.columns:
-      style = 'bold' if (row, column) in table.bold else ''
-      cell = rich.text.Text(ours(table, (row, column)), style)
-      printed = table.paper.get((row, column))
-      if printed:
-        cell.append(f'\n({printed})', 'dim not bold')
-      cells.append(cell)
+      cell = table.cells[row, column]
+      words = rich.text.Text(text(cell, table.n), 'bold' if cell.bold else '')
+      if cell.paper:
+        words.append(f'\n({cell.paper})', 'dim not bold')
+      cells.append(words)
     shown.add_row(*cells)
   if not table.compared:
     return [shown]
-  pairs = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-  for title in _COMPARISON:
-    pairs.add_column(title, justify='right' if title else 'left')
-  for line in _comparison(table):
+  titles, *lines = comparisons(table)
+  pairs = _frame(titles)
+  for line in lines:
     pairs.add_row(*map(rich.text.Text, line))
   return [shown, pairs]
 
 
+def _frame(titles: Sequence[str]) -> rich.table.Table:
+  frame = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+  for place, words in enumerate(titles):
+    side: Any = 'right' if place else 'left'
+    frame.add_column(rich.text.Text(words), justify=side)
+  return frame
+
+
 def contents(table: Table) -> dict[str, Any]:
   """Return a table as tables.json holds it."""
-  def cell(place: tuple[str, str]) -> dict[str, Any]:
-    moments = summary(table.values[place])
-    found = {'mean': None, 'std': None, 'n': 0}
-    return {
-        **(moments._asdict() if moments else found),
-        'paper': table.paper.get(place),
-        'runs': [
-            {**dict(over), 'value': value}
-            for over, value in table.values[place].items()
-        ],
+  rows: dict[str, dict[str, Any]] = {row: {} for row in table.rows}
+  for (row, column), cell in table.cells.items():
+    mean, std, n = summary(cell.values) or (None, None, 0)
+    rows[row][column] = {
+        'mean': mean, 'std': std, 'n': n, 'failed': cell.failed,
+        'paper': cell.paper,
+        'runs': [{**dict(o), 'value': v} for o, v in cell.values.items()],
     }
-
+  compared = [
+      {'first': first, 'second': second, **found._asdict()}
+      for first, second, found in table.compared
+  ]
   return {
-      'title': table.title,
-      'over': table.note,
-      'rows': {
-          row: {column: cell((row, column)) for column in table.columns}
-          for row in table.rows
-      },
-      'compare': [
-          {'first': first, 'second': second, **found._asdict()}
-          for first, second, found in table.compared
-      ],
+      'title': table.title, 'note': table.note, 'rows': rows,
+      'compare': compared,
   }
 
 
 class Board:
-  """Tell which runs start, end and fail: a bar on a terminal, lines always."""
+  """Tell which runs start, end and fail: lines, and a bar on a terminal."""
 
   def __init__(self, total: int, jobs: int, console: rich.console.Console):
     self._total, self._jobs, self._console = total, jobs, console
     self._seconds: list[float] = []
     self._failed = 0
-    self._bar: rich.progress.Progress | None = None
-    if console.is_terminal:
-      self._bar = rich.progress.Progress(
-          rich.progress.TextColumn('runs'),
-          rich.progress.BarColumn(),
-          rich.progress.MofNCompleteColumn(),
-          rich.progress.TextColumn('{task.fields[status]}', markup=False),
-          rich.progress.TimeElapsedColumn(),
-          console=console,
-      )
-      self._task = self._bar.add_task('', total=total, status='')
+    self._bar = rich.progress.Progress(
+        rich.progress.TextColumn('runs'),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn('{task.fields[status]}', markup=False),
+        console=console,
+        disable=not console.is_terminal or not total,
+    )
+    self._task = self._bar.add_task('', total=total, status='')
 
   def __enter__(self) -> 'Board':
-    if self._bar:
-      self._bar.start()
+    self._bar.start()
     return self
 
   def __exit__(self, *unused: object) -> None:
-    if self._bar:
-      self._bar.stop()
+    self._bar.stop()
 
-  def ended(
-      self, run: Run, seconds: float, failure: Failure | None = None
-  ) -> None:
-    """Tell that a run ended."""
-    if failure:
-      self._failed += 1
-      self.note(f'{run.name}: failed with status {failure.status}')
-    else:
-      self._seconds.append(seconds)
-      self.note(f'{run.name}: done in {_clock(seconds)}')
-    if self._bar:
-      self._bar.advance(self._task)
+  def done(self, run: Run, seconds: float) -> None:
+    """Tell that a run ended well."""
+    self._seconds.append(seconds)
+    self.note(f'{run.name}: done in {clock(seconds)}')
+    self._bar.advance(self._task)
+
+  def failed(self, run: Run, failure: Failure) -> None:
+    """Tell that a run failed."""
+    self._failed += 1
+    self.note(f'{run.name}: failed with status {failure.status}')
+    self._bar.advance(self._task)
 
   def tick(self, running: Sequence[float]) -> None:
-    """Show the number of runs, and the time left.
+    """Show the number of runs and the time left.
 
     Args:
       running: seconds since each of the running ones started.
     """
-    if self._bar:
-      self._bar.update(self._task, status=self.status(running))
+    self._bar.update(self._task, status=self.status(running))
 
   def status(self, running: Sequence[float]) -> str:
-    """Return what `tick` shows."""
+    """Return what `tick` shows; the mean of finished runs gives the time."""
     parts = [f'{len(running)} running']
     if self._failed:
       parts.append(f'{self._failed} failed')
@@ -752,15 +784,16 @@ class Board:
       mean = float(np.mean(self._seconds))
       runs = self._total - self._failed - len(self._seconds)
       left = mean * runs - sum(min(mean, past) for past in running)
-      parts.append(f'about {_clock(left / self._jobs)} left')
+      parts.append(f'about {clock(left / self._jobs)} left')
     return ', '.join(parts)
 
-  def note(self, text: str) -> None:
+  def note(self, line: str) -> None:
     """Print a line; the bar stays below it."""
-    self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+    self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+  """Write a time in its two largest units."""
   minutes, rest = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   if hours:
@@ -776,11 +809,11 @@ class _Child(NamedTuple):
 
 
 class _Pool:
-  """Children on their shares of the cores, and the runs that wait for one."""
+  """Processes on their shares of the cores, and the runs that wait for one."""
 
   def __init__(
       self,
-      runs: Mapping[Run, Mapping[str, Any]],
+      runs: Mapping[Run, Config],
       jobs: int,
       workdir: pathlib.Path,
       command: Sequence[str],
@@ -790,7 +823,8 @@ class _Pool:
     self._runs, self._waiting = runs, list(runs)
     self._command, self._board = command, board
     self._environment = environment(workdir, jobs)
-    self._free, self._children = shares(jobs), list[_Child]()
+    self._free = shares(jobs)
+    self._children: list[_Child] = []
     self._told = False
 
   def busy(self) -> bool:
@@ -801,10 +835,9 @@ class _Pool:
     """Start runs while there are cores."""
     while self._waiting and self._free:
       run = self._waiting.pop(0)
-      process = _open(run, self._command, self._environment, self._free[0])
+      process = _start(run, self._command, self._environment, self._free[0])
       if process is None:
-        text = f'{run.folder / LOG}: another process writes it.'
-        self._fail(run, 0, Failure(2, text))
+        self._fail(run, Failure(2, '  another process runs it'))
         continue
       child = _Child(run, process, self._free.pop(0), time.monotonic())
       self._children.append(child)
@@ -819,20 +852,30 @@ class _Pool:
         continue
       self._children.remove(child)
       self._free.append(child.cores)
-      seconds = time.monotonic() - child.started
       if status in _STOPPED:
         stopped = True
-      elif status or not (child.run.folder / 'metrics.json').is_file():
-        self._fail(child.run, seconds, Failure(status, _tail(child.run)))
       else:
-        _record(child.run, self._runs[child.run], seconds)
-        self._board.ended(child.run, seconds)
+        self._note(child, status)
     self._board.tick([time.monotonic() - c.started for c in self._children])
     return stopped
 
-  def _fail(self, run: Run, seconds: float, failure: Failure) -> None:
+  def _note(self, child: _Child, status: int) -> None:
+    run = child.run
+    seconds = round(time.monotonic() - child.started, 1)
+    if not status and not (run.folder / METRICS).is_file():
+      status = 1
+    record = {
+        'status': status, 'seconds': seconds, 'config': self._runs[run],
+    }
+    _write(run.folder / RECORD, json.dumps(record, indent=2) + '\n')
+    if status:
+      self._fail(run, Failure(status, _tail(run)))
+    else:
+      self._board.done(run, seconds)
+
+  def _fail(self, run: Run, failure: Failure) -> None:
     self.failures[run] = failure
-    self._board.ended(run, seconds, failure)
+    self._board.failed(run, failure)
 
   def stop(self) -> None:
     """Start no more, and tell those that run once to save and leave."""
@@ -842,31 +885,32 @@ class _Pool:
     self._told = True
 
   def kill(self) -> None:
-    """End what still runs."""
+    """End what runs at once."""
     for child in self._children:
       child.process.kill()
+
+  def wait(self) -> None:
+    """Wait until nothing runs."""
+    for child in self._children:
       child.process.wait()
 
 
 def shares(jobs: int) -> list[set[int]]:
   """Divide the cores that this process may use among `jobs`; empty: no limit.
 
-  A process sizes its thread pools by the cores it may use. XLA_FLAGS and
-  OMP_NUM_THREADS do not bound those of XLA on a CPU.
+  XLA and BLAS size their thread pools by the cores that a process may use;
+  neither XLA_FLAGS nor OMP_NUM_THREADS bounds XLA's on a CPU.
   """
   if jobs == 1 or not hasattr(os, 'sched_getaffinity'):
     return [set() for _ in range(jobs)]
   cores = sorted(os.sched_getaffinity(0))
-  return [
-      set(cores[i::jobs]) or {cores[i % len(cores)]} for i in range(jobs)
-  ]
+  return [set(cores[i::jobs]) or {cores[i % len(cores)]} for i in range(jobs)]
 
 
 def environment(workdir: pathlib.Path, jobs: int) -> dict[str, str]:
   """Return the variables of a run; those that are set already are kept."""
-  cache = workdir.absolute() / '.cache'
   wanted = {
-      'JAX_COMPILATION_CACHE_DIR': str(cache),
+      'JAX_COMPILATION_CACHE_DIR': str(workdir.absolute() / '.cache'),
       'PYTHONUNBUFFERED': '1',
   }
   if jobs > 1:
@@ -875,49 +919,42 @@ def environment(workdir: pathlib.Path, jobs: int) -> dict[str, str]:
   return {**wanted, **os.environ}
 
 
-def _open(
+def _start(
     run: Run, command: Sequence[str], variables: Mapping[str, str],
     cores: set[int]
 ) -> subprocess.Popen[bytes] | None:
-  """Start a run; None if its log is another's, be it a child left alone."""
+  """Start a run that adds to its log; None if another process runs it."""
   argv = [*command, *run.flags, f'--workdir={run.folder}']
   try:
     run.folder.mkdir(parents=True, exist_ok=True)
-    with (run.folder / LOG).open('ab', buffering=0) as log:
-      try:
-        # The child inherits the lock with the file.
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        return None
+    with (run.folder / LOG).open('ab') as log:
+      # The process inherits the lock with the file, and keeps it if this one
+      # dies.
+      fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      (run.folder / RECORD).unlink(missing_ok=True)
       log.write(f'$ {shlex.join(argv)}\n'.encode())
+      log.flush()
       # In a session of its own, a Ctrl-C reaches it through this process.
-      child = subprocess.Popen(
+      process = subprocess.Popen(
           argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
           env=variables, start_new_session=True,
       )
+  except BlockingIOError:
+    return None
   except OSError as error:
-    raise UserError(f'--workdir {run.folder}: {error}') from error
+    raise UserError(f'{run.folder}: cannot start: {error}') from error
   if cores:
     with contextlib.suppress(ProcessLookupError):
-      os.sched_setaffinity(child.pid, cores)
-  return child
+      os.sched_setaffinity(process.pid, cores)
+  return process
 
 
-def _tail(run: Run) -> str:
-  lines = (run.folder / LOG).read_text(errors='replace').splitlines()
-  return '\n'.join(lines[-_TAIL:])
-
-
-def _record(run: Run, config: Mapping[str, Any], seconds: float) -> None:
-  content = {'config': config, 'seconds': round(seconds, 1)}
-  _write(run.folder / RECORD, json.dumps(content, indent=2) + '\n')
-
-
-def _write(path: pathlib.Path, text: str) -> None:
+def _write(path: pathlib.Path, content: str) -> None:
   """Write a file that is whole or as it was."""
   part = path.with_name(f'{path.name}.part')
   try:
-    part.write_text(text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(content)
     os.replace(part, path)
   except OSError as error:
     raise UserError(f'{path}: cannot write: {error}') from error
@@ -928,44 +965,46 @@ def _signals() -> Iterator[threading.Event]:
   """Turn SIGTERM and SIGINT into an event; a second Ctrl-C interrupts."""
   event = threading.Event()
 
-  def note(number: int, frame: object) -> None:
+  def note(given: int, frame: object) -> None:
     del frame
     event.set()
-    if number == signal.SIGINT:
+    if given == signal.SIGINT:
       signal.signal(signal.SIGINT, signal.default_int_handler)
 
-  numbers = signal.SIGTERM, signal.SIGINT
-  old = {number: signal.signal(number, note) for number in numbers}
+  wanted = signal.SIGTERM, signal.SIGINT
+  old = {each: signal.signal(each, note) for each in wanted}
   try:
     yield event
   finally:
-    for number, handler in old.items():
-      signal.signal(number, handler)
+    for each, handler in old.items():
+      signal.signal(each, handler)
 
 
 def execute(
-    runs: Mapping[Run, Mapping[str, Any]],
+    runs: Mapping[Run, Config],
     *,
     jobs: int,
     workdir: pathlib.Path,
-    console: rich.console.Console,
     command: Sequence[str] = COMMAND,
 ) -> tuple[dict[Run, Failure], bool]:
-  """Run runs, `jobs` at once, and record those that end well.
+  """Run runs, `jobs` at once, and record how they end.
 
   Args:
     runs: their configs, in the order to start them.
     jobs: processes at once.
     workdir: of the study.
-    console: for progress.
     command: to which the flags of a run are appended.
 
   Returns:
     The runs that failed, and whether this process or a run was asked to stop;
-    in that case the others were told, and have ended.
+    in that case the others were told, and have left.
+
+  Raises:
+    UserError: if a folder cannot be written.
   """
-  with _signals() as stop, Board(len(runs), jobs, console) as board:
-    pool = _Pool(runs, jobs, workdir, command, board)
+  board = Board(len(runs), jobs, rich.console.Console())
+  pool = _Pool(runs, jobs, workdir, command, board)
+  with _signals() as stop, board:
     try:
       while pool.busy():
         if stop.is_set():
@@ -975,59 +1014,18 @@ def execute(
         if pool.reap():
           stop.set()
         time.sleep(_POLL)
-    finally:
-      # Some are left after a fault here or a second Ctrl-C alone.
+    except KeyboardInterrupt:
+      board.note('a second Ctrl-C: what came after a checkpoint is lost')
       pool.kill()
+    finally:
+      # After a fault here, too, runs leave with everything saved.
+      pool.stop()
+      pool.wait()
     return pool.failures, stop.is_set()
 
 
-def collect(
-    study: Mapping[str, Any], configs: Mapping[Run, Mapping[str, Any]]
-) -> tuple[list[Table], list[str]]:
-  """Fill the tables from the runs that are finished.
-
-  Args:
-    study: plain values.
-    configs: of all runs.
-
-  Returns:
-    The tables, and what is wrong in the files of the runs.
-  """
-  problems: list[str] = []
-  metrics = {}
-  for run, config in configs.items():
-    try:
-      if finished(run, config):
-        metrics[run] = read(run.folder / 'metrics.json')
-    except UserError as error:
-      problems.append(str(error))
-  tables = [
-      tabulate(table, study, metrics, problems) for table in study['tables']
-  ]
-  return tables, list(dict.fromkeys(problems))
-
-
-def show(
-    tables: Sequence[Table], workdir: pathlib.Path,
-    console: rich.console.Console
-) -> None:
-  """Print tables, and write tables.json and tables.md."""
-  wide = rich.console.Console(
-      file=console.file, width=max(console.width, _TABLE_WIDTH)
-  )
-  for table in tables:
-    wide.print(*pictures(table), sep='\n')
-  text = json.dumps([contents(table) for table in tables], indent=2)
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'--workdir {workdir}: cannot write: {error}') from error
-  _write(workdir / 'tables.json', text + '\n')
-  _write(workdir / 'tables.md', '\n'.join(map(markdown, tables)))
-
-
 def conduct(
-    study: Mapping[str, Any],
+    study: Config,
     workdir: pathlib.Path,
     *,
     jobs: int = 1,
@@ -1036,11 +1034,11 @@ def conduct(
     dry: bool = False,
     command: Sequence[str] = COMMAND,
 ) -> int:
-  """Do what the module says.
+  """Run what is not finished, print the tables and what went wrong.
 
   Args:
     study: plain values.
-    workdir: of the study.
+    workdir: of the study; tables.json and tables.md are written there.
     jobs: runs at once.
     only: names or patterns of rows to run.
     again: run what is finished, too.
@@ -1053,44 +1051,63 @@ def conduct(
   Raises:
     UserError: if something in the study is wrong, before anything runs.
   """
-  console = rich.console.Console()
   runs = expand(study, workdir)
   chosen = select(runs, only)
-  for table in study['tables']:
+  for table in study.get('tables', ()):
     places(table, [row['name'] for row in study['runs']])
   configs = {run: resolve(run) for run in runs}
-  failures: dict[Run, Failure] = {}
-  stopped = False
-  if not dry:
-    due = {
-        run: configs[run] for run in chosen
-        if again or not finished(run, configs[run])
-    }
-    failures, stopped = execute(
-        due, jobs=jobs, workdir=workdir, console=console, command=command
-    )
-  tables, problems = collect(study, configs)
-  show(tables, workdir, console)
-  return _close(configs, failures, problems, stopped)
+  due = {
+      run: configs[run] for run in chosen
+      if again or outcome(run, configs[run]).metrics is None
+  }
+  failures, stopped = execute(
+      {} if dry else due, jobs=jobs, workdir=workdir, command=command
+  )
+  outcomes = {run: outcome(run, configs[run]) for run in runs}
+  tables = [
+      tabulate(table, study, outcomes) for table in study.get('tables', ())
+  ]
+  _show(tables, workdir)
+  return _close(outcomes, tables, failures, stopped)
+
+
+def _show(tables: Sequence[Table], workdir: pathlib.Path) -> None:
+  """Print tables, and write tables.json and tables.md."""
+  width = max(rich.console.Console().width, _TABLE_WIDTH)
+  console = rich.console.Console(width=width)
+  for table in tables:
+    title = rich.text.Text(headline(table), 'bold')
+    console.print(title, *drawn(table), sep='\n')
+  content = json.dumps([contents(table) for table in tables], indent=2)
+  _write(workdir / 'tables.json', content + '\n')
+  _write(workdir / 'tables.md', '\n'.join(map(markdown, tables)))
 
 
 def _close(
-    configs: Mapping[Run, Mapping[str, Any]], failures: Mapping[Run, Failure],
-    problems: Sequence[str], stopped: bool
+    outcomes: Mapping[Run, Outcome], tables: Sequence[Table],
+    failures: Mapping[Run, Failure], stopped: bool
 ) -> int:
   """Print what is missing or wrong, and return the exit status."""
-  done = sum(finished(run, config) for run, config in configs.items())
-  print(f'{done} of {len(configs)} runs are finished')
-  for run, failure in failures.items():
-    print(f'\n{run.name} failed with status {failure.status}:\n{failure.tail}')
-  for problem in problems:
+  for run, (status, words) in failures.items():
+    print(f'{run.name}: failed with status {status}\n{words}\n')
+  problems = [problem for table in tables for problem in table.problems]
+  for problem in dict.fromkeys(problems):
     print(f'error: {problem}', file=sys.stderr)
+  done = sum(found.metrics is not None for found in outcomes.values())
+  print(f'{done} of {len(outcomes)} runs are finished')
   if stopped:
-    print('stopped; the same command goes on')
+    print('stopped; the same command again goes on')
     return loop.STOPPED
   if any(failure.status != 2 for failure in failures.values()):
     return 1
   return 2 if failures or problems else 0
+
+
+def _tail(run: Run) -> str:
+  """Return the end of the log of a run's last start."""
+  lines = (run.folder / LOG).read_text(errors='replace').splitlines()
+  first = max(i for i, line in enumerate(lines) if line.startswith('$ '))
+  return '\n'.join(f'  {line}' for line in lines[first + 1:][-_TAIL:])
 
 
 def _workdir() -> pathlib.Path:
@@ -1099,8 +1116,8 @@ def _workdir() -> pathlib.Path:
   path, _, variant = config_flags.get_config_filename(
       flags.FLAGS['config']
   ).partition(':')
-  name = [pathlib.Path(path).stem, *filter(None, variant.split(','))]
-  return pathlib.Path('runs') / '-'.join(name)
+  names = [pathlib.Path(path).stem, *filter(None, variant.split(','))]
+  return pathlib.Path('runs') / '-'.join(names)
 
 
 def main(argv: list[str]) -> None:
