@@ -22,7 +22,7 @@ sequence),
                                / sum_j exp(sim(i, j) / tau))
   (7)  covariance  mean_g mean_ij (C_X - C_Y)_ij^2
 
-are LaMbDA's alignment; the self-supervised rivals stand at their functions.
+are LaMbDA's alignment; `diffusion.alignment` holds its self-supervised rivals.
 Its weight alpha is learned. As the paper prints it, the loss alpha L falls
 without bound as alpha does; with s = log of the loss at the optimum,
 
@@ -43,7 +43,6 @@ References:
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import itertools
 import math
 from typing import NamedTuple
 
@@ -51,6 +50,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffax.diffusion import alignment
 from diffax.diffusion import gaussian
 from diffax.diffusion.process import Level, Process
 from diffax.errors import UserError
@@ -65,8 +65,14 @@ POOLS = ('flatten', 'mean')
 SIMILARITIES = ('cosine', 'dot')
 GROUPS = ('batch', 'window', 'sequence')
 RULES = ('uncertainty', 'fixed', 'literal', 'softplus')
-VERSIONS = ('released', 'paper')
-AMONG = ('pairwise', 'centroid')
+
+# So that all losses of latents are found in one place.
+nt_xent = alignment.nt_xent
+barlow_twins = alignment.barlow_twins
+vicreg = alignment.vicreg
+latent_mse = alignment.latent_mse
+centroid = alignment.centroid
+align = alignment.align
 
 # The learned s of Eq. 8 acts within these bounds.
 _S_BOUNDS = (-3.0, 3.0)
@@ -301,16 +307,16 @@ def window_contrastive(
     x, y = jnp.mean(x, axis=2), jnp.mean(y, axis=2)
   x, y = (z.reshape(batch * count, -1) for z in (x, y))
   if similarity == 'cosine':
-    x, y = _unit(x), _unit(y)
+    x, y = alignment.unit(x), alignment.unit(y)
   logits = (x @ y.T / temperature).reshape(batch, count, batch, count)
   if period is not None:
     same = jnp.eye(batch, dtype=bool)[:, None, :, None]
     phase = jnp.asarray(_in_phase(count, size, period))[None, :, None, :]
     logits = jnp.where(same & phase, -jnp.inf, logits)
   logits = logits.reshape(batch * count, batch * count)
-  rows = _cross_entropy(logits)
+  rows = alignment.cross_entropy(logits)
   if symmetric:
-    rows = 0.5 * (rows + _cross_entropy(logits.T))
+    rows = 0.5 * (rows + alignment.cross_entropy(logits.T))
   rows = jnp.mean(rows.reshape(batch, count), axis=1)
   return jnp.mean(rows if weight is None else weight * rows)
 
@@ -412,159 +418,6 @@ def weighted(
   return jnp.exp(-s) * loss + s
 
 
-def nt_xent(a: Array, b: Array, temperature: float = 0.5) -> Array:
-  """Tell each of 2 B embeddings its partner among the 2 B - 1 others.
-
-  Args:
-    a: [B, D].
-    b: [B, D].
-    temperature: of the cosines.
-
-  Returns:
-    Scalar.
-
-  References:
-    Chen et al., "A Simple Framework for Contrastive Learning of Visual
-    Representations" (SimCLR), ICML 2020, Eq. 1; LaMbDA, Eq. 11-12.
-  """
-  every = _unit(jnp.concatenate([a, b]))
-  logits = every @ every.T / temperature
-  logits = jnp.where(jnp.eye(len(every), dtype=bool), -jnp.inf, logits)
-  return jnp.mean(_cross_entropy(jnp.roll(logits, len(a), axis=1)))
-
-
-def barlow_twins(
-    a: Array,
-    b: Array,
-    off_diagonal: float = 5e-3,
-    version: str = 'released',
-    eps: float = 1e-5,
-) -> Array:
-  """Bring the correlations C between features to the identity.
-
-  loss = sum_i (1 - C_ii)^2 + off_diagonal sum_{i != j} C_ij^2.
-
-  Args:
-    a: [B, D].
-    b: [B, D].
-    off_diagonal: weight of the correlations of different features.
-    version: 'released' standardises features over the batch, so that C are
-      correlations; 'paper' takes C = a' b / B as LaMbDA's Eq. 13 prints it.
-    eps: added to variances.
-
-  Returns:
-    Scalar.
-
-  References:
-    Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy
-    Reduction", ICML 2021, Eq. 1-2, Alg. 1; LaMbDA, Eq. 13-14.
-  """
-  _one_of('version', version, VERSIONS)
-  if version == 'released':
-    a, b = (
-        (z - jnp.mean(z, axis=0, keepdims=True))
-        * jax.lax.rsqrt(jnp.var(z, axis=0, keepdims=True) + eps)
-        for z in (a, b)
-    )
-  square = (a.T @ b / len(a) - jnp.eye(a.shape[1])) ** 2
-  diagonal = jnp.trace(square)
-  return diagonal + off_diagonal * (jnp.sum(square) - diagonal)
-
-
-def vicreg(
-    a: Array,
-    b: Array,
-    invariance: float = 25.0,
-    variance: float = 25.0,
-    covariance: float = 1.0,
-    gamma: float = 1.0,
-    hinge: str = 'released',
-    reduction: str = 'released',
-    eps: float = 1e-4,
-) -> Array:
-  """Pull pairs together, keep features spread and uncorrelated.
-
-  Args:
-    a: [B, D], two samples or more.
-    b: [B, D].
-    invariance: weight of |a - b|^2.
-    variance: weight of the hinge max(0, gamma - deviation) of features.
-    covariance: weight of the squared covariances of different features.
-    gamma: least deviation wanted.
-    hinge: 'released' takes the hinge as it is, 'paper' its square.
-    reduction: 'released' takes means over B and D (the hinge also over a and
-      b, covariances a D-th of their sum, centred, over B - 1); 'paper' sums,
-      with covariances z' z / B.
-    eps: added to variances.
-
-  Returns:
-    Scalar.
-
-  References:
-    Bardes et al., "VICReg: Variance-Invariance-Covariance Regularization",
-    ICLR 2022, Eq. 1-6 and its released code; LaMbDA, Eq. 15.
-  """
-  _one_of('hinge', hinge, VERSIONS)
-  _one_of('reduction', reduction, VERSIONS)
-  count, width = a.shape
-  released = reduction == 'released'
-  distance = jnp.sum((a - b) ** 2)
-  short, off = jnp.zeros(()), jnp.zeros(())
-  for z in (a, b):
-    deviation = jnp.sqrt(jnp.var(z, axis=0, ddof=1) + eps)
-    lack = jnp.maximum(0, gamma - deviation)
-    short += jnp.sum(lack if hinge == 'released' else lack**2)
-    z = z - jnp.mean(z, axis=0, keepdims=True) if released else z
-    square = (z.T @ z / (count - released)) ** 2
-    off += jnp.sum(square) - jnp.trace(square)
-  if released:
-    distance, short, off = (
-        distance / a.size, short / (2 * width), off / width
-    )
-  return invariance * distance + variance * short + covariance * off
-
-
-def latent_mse(z_x: Array, z_y: Array) -> Array:
-  """Return the mean squared distance of latents of equal shape: scalar."""
-  return jnp.mean((z_x - z_y) ** 2)
-
-
-def centroid(latents: Sequence[Array]) -> Array:
-  """Return the mean of modalities' latents, of their shape."""
-  return sum(latents[1:], latents[0]) / len(latents)
-
-
-def align(
-    loss: Callable[[Array, Array], Array],
-    latents: Sequence[Array],
-    mode: str = 'pairwise',
-) -> Array:
-  """Extend a loss of two modalities to more.
-
-  Args:
-    loss: of two latents.
-    latents: of two modalities or more.
-    mode: 'pairwise' is the mean over the pairs (i, j), i < j; 'centroid' over
-      each modality with the centroid of all.
-
-  Returns:
-    Scalar.
-
-  Raises:
-    UserError: unknown mode, or less than two modalities.
-  """
-  _one_of('mode', mode, AMONG)
-  if len(latents) < 2:
-    raise UserError(
-        f'latents: expected two modalities or more, found {len(latents)}.'
-    )
-  pairs = list(itertools.combinations(latents, 2))
-  if mode == 'centroid':
-    centre = centroid(latents)
-    pairs = [(z, centre) for z in latents]
-  return jnp.mean(jnp.stack([loss(*pair) for pair in pairs]))
-
-
 def _one_of(field: str, value: str, known: Sequence[str]) -> None:
   if value not in known:
     raise UserError(f'{field}: expected one of {known}, found {value!r}.')
@@ -573,12 +426,6 @@ def _one_of(field: str, value: str, known: Sequence[str]) -> None:
 def _root(square: Array) -> Array:
   # The root has no gradient at 0.
   return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-
-
-def _unit(x: Array, least: float = 1e-12) -> Array:
-  """Divide rows [N, D] by their norms; the zero vector stays."""
-  square = jnp.sum(x**2, axis=1, keepdims=True)
-  return x * jax.lax.rsqrt(jnp.maximum(square, least))
 
 
 def _windows(z: Array, size: int) -> Array:
@@ -599,11 +446,6 @@ def _in_phase(count: int, size: int, period: float) -> np.ndarray:
   apart = np.abs(place[:, None] - place[None])
   cycles = np.maximum(np.round(apart / period), 1)
   return (np.abs(apart - cycles * period) <= size) & (apart > 0)
-
-
-def _cross_entropy(logits: Array) -> Array:
-  """Return the cross entropy of each row's own column: [N]."""
-  return jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits)
 
 
 def _product_norm(x: Array, y: Array, product: str) -> Array:
