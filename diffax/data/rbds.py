@@ -246,7 +246,7 @@ def strides(path: pathlib.Path) -> Iterator[series_lib.Track]:
       if name not in names:
         raise DataError(
             path, f'channels, {modality} {name}', ', '.join(wanted),
-            ', '.join(names), tables.nearest(name, names).capitalize()
+            ', '.join(names), tables.nearest(name, names)
         )
     places[modality] = [names.index(name) for name in wanted]
   x = arrays['x'].astype(np.float64)
@@ -266,7 +266,7 @@ def _stride_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
   for key in (*rows, 'channels'):
     if key not in arrays:
       raise DataError(path, key, 'an array of this name', ', '.join(arrays),
-                      tables.nearest(key, list(arrays)).capitalize())
+                      tables.nearest(key, list(arrays)))
   counts = {key: len(np.atleast_1d(arrays[key])) for key in rows}
   if len(set(counts.values())) > 1:
     raise DataError(path, ', '.join(rows), 'one row per stride in each',

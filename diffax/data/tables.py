@@ -105,9 +105,9 @@ def check_clock(
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-  """Return a question after the likeliest of some names, or nothing."""
+  """Return a question for the likeliest of some names, or nothing."""
   close = difflib.get_close_matches(name, names, 1)
-  return f'did you mean {close[0]}?' if close else ''
+  return f'Did you mean {close[0]}?' if close else ''
 
 
 def _rows(path: files.PathLike) -> tuple[list[str], list[list[str]]]:
@@ -168,7 +168,7 @@ def _check_columns(
       path, f'{modality}, column {", ".join(missing)}',
       f'the columns {", ".join(wanted)}',
       f'{len(wanted) - len(missing)} of them; beside these the file has '
-      f'{", ".join(free) or "no column"}', hint[:1].upper() + hint[1:]
+      f'{", ".join(free) or "no column"}', hint
   )
 
 
