@@ -1,16 +1,21 @@
-"""Losses against hand-made reductions and brute-force minima."""
+"""Losses against hand-made reductions, loops and brute-force minima."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffax.diffusion import alignment
 from diffax.diffusion import losses
 from diffax.diffusion import process
 from diffax.diffusion import schedules
 from diffax.errors import UserError
 
 T = jnp.array([1, 4, 10])
+Z_X, Z_Y = np.random.default_rng(0).normal(size=(2, 3, 11, 4))
+
+contrast = jax.jit(losses.window_contrastive, static_argnames=(
+    'size', 'temperature', 'pool', 'similarity', 'symmetric', 'period'))
 ERROR = jax.random.normal(jax.random.key(0), (3, 5, 3))
 
 
@@ -120,10 +125,259 @@ def test_kl_normal_by_quadrature():
       losses.kl_normal(jnp.zeros([2]), jnp.zeros([2])), 0)
 
 
+def test_energy_by_hand():
+  truth = jnp.array([[[0.], [1.], [3.]]])
+  pred = jnp.array([[[5.], [5.], [8.]]])
+  # E is (.5, 2) and (0, 4.5).
+  assert losses.energy(pred, truth) == (.5**2 + 2.5**2) / 2
+  np.testing.assert_allclose(
+      losses.energy(pred, truth, 'l2'), np.sqrt(.5**2 + 2.5**2), rtol=1e-6)
+
+
+@pytest.mark.parametrize('norm', losses.ENERGY_NORMS)
+def test_energy_sees_motion_only(norm):
+  x = jnp.float32(Z_X)
+  np.testing.assert_allclose(losses.energy(x + 3, x, norm), 0, atol=1e-5)
+  np.testing.assert_allclose(losses.energy(-x, x, norm), 0)
+  assert losses.energy(x[:, ::-1], x, norm) > .1
+  slope = jax.jit(jax.grad(losses.energy), static_argnums=2)(x, x, norm)
+  np.testing.assert_array_equal(slope, 0)
+
+
+def test_energy_norms_reduce_over_what_they_say():
+  e_x, e_y = (np.diff(z, axis=1)**2 / 2 for z in (Z_X, Z_Y))
+  x, y = jnp.float32(Z_X), jnp.float32(Z_Y)
+  np.testing.assert_allclose(
+      losses.energy(x, y), ((e_x - e_y)**2).mean(), rtol=1e-5)
+  np.testing.assert_allclose(
+      losses.energy(x, y, 'l2'),
+      np.mean([np.linalg.norm(d) for d in e_x - e_y]), rtol=1e-5)
+
+
+def test_negative_contrast_pushes_from_shuffles_of_the_truth():
+  truth = jnp.array([[[0.], [1.]]])
+  pred = jnp.array([[[0.], [0.5]]])
+  # A shuffle of two is the truth (.125) or its reverse (.625).
+  got = losses.negative_contrast(
+      pred, truth, jax.random.key(0), count=400, weight=1.)
+  share = (.125 - got - .125) / .5
+  assert abs(share - .5) < .1
+
+
+def test_negative_contrast_keeps_channels_and_series_together():
+  rows = jnp.arange(4.)
+  truth = jnp.stack([jnp.stack([rows, rows], -1),
+                     jnp.stack([rows + 50, rows + 50], -1)])
+  pred = jnp.zeros_like(truth)
+  far = jnp.mean(truth**2, axis=(1, 2))
+  # Shuffles over time change no distance from a constant.
+  for clip in (5., 1e6):
+    got = losses.negative_contrast(
+        pred, truth, jax.random.key(1), weight=.5, clip=clip)
+    want = far.mean() - .5 * jnp.minimum(far, clip).mean()
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def contrast_by_loops(
+    x, y, size, tau, pool, similarity, symmetric, period, weight):
+  batch, count = x.shape[0], x.shape[1] // size
+
+  def window(z, b, p):
+    cut = z[b, p * size:(p + 1) * size]
+    return cut.ravel() if pool == 'flatten' else cut.mean(0)
+
+  def score(u, v):
+    norms = np.linalg.norm(u) * np.linalg.norm(v)
+    return np.exp(u @ v / (norms if similarity == 'cosine' else 1) / tau)
+
+  def negative(b, p, c, q):
+    if period is None or b != c or p == q:
+      return True
+    distance = abs(p - q) * size
+    return all(abs(distance - m * period) > size for m in range(1, 50))
+
+  def one_way(x, y):
+    total = 0.
+    for b in range(batch):
+      for p in range(count):
+        u = window(x, b, p)
+        below = sum(
+            score(u, window(y, c, q)) for c in range(batch)
+            for q in range(count) if negative(b, p, c, q))
+        total -= weight[b] * np.log(score(u, window(y, b, p)) / below)
+    return total / batch / count
+
+  return (one_way(x, y) + one_way(y, x)) / 2 if symmetric else one_way(x, y)
+
+
+@pytest.mark.parametrize('options', [
+    {}, {'size': 3}, {'size': 1, 'tau': .5}, {'pool': 'mean'},
+    {'similarity': 'dot', 'tau': 5.}, {'symmetric': True},
+    {'period': 7.}, {'size': 1, 'period': 4.5, 'symmetric': True},
+    {'weight': (1., .2, 0.)}])
+def test_window_contrastive_is_its_double_sum(options):
+  options = {
+      'size': 2, 'tau': .1, 'pool': 'flatten', 'similarity': 'cosine',
+      'symmetric': False, 'period': None, 'weight': (1., 1., 1.), **options}
+  want = contrast_by_loops(Z_X, Z_Y, **options)
+  options['temperature'] = options.pop('tau')
+  options['weight'] = jnp.array(options['weight'])
+  got = contrast(
+      jnp.float32(Z_X), jnp.float32(Z_Y), **options)
+  np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+def test_window_contrastive_limits():
+  same = jnp.ones([4, 12, 3])
+  np.testing.assert_allclose(
+      contrast(same, same, 3), np.log(16), rtol=1e-6)
+  # The first and the last of four windows are 9 apart, within 3 of 12.
+  near = contrast(same[:1], same[:1], 3, period=12.)
+  np.testing.assert_allclose(
+      near, (2 * np.log(3) + 2 * np.log(4)) / 4, rtol=1e-6)
+  apart = jnp.eye(12).reshape(2, 6, 12)
+  assert contrast(apart, apart, 1, .01) < 1e-6
+  x, y = jnp.float32(Z_X), jnp.float32(Z_Y)
+  np.testing.assert_allclose(
+      contrast(x, y, 2, 1e6), np.log(15), rtol=1e-4)
+
+
+def test_window_contrastive_flattened_sees_order_within_windows():
+  x = jnp.float32(Z_X[:, :10])
+  turned = x.reshape(3, 5, 2, 4)[:, :, ::-1].reshape(x.shape)
+  aligned = contrast(x, x, 2)
+  assert contrast(x, turned, 2) > aligned + 1
+  np.testing.assert_allclose(
+      contrast(x, turned, 2, pool='mean'),
+      contrast(x, x, 2, pool='mean'), rtol=1e-5)
+
+
+def covariance_by_loops(x, y, over, size):
+  groups = {
+      'batch': [(slice(None), step) for step in range(11)],
+      'window': [(b, slice(k * size, k * size + size)) for b in range(3)
+                 for k in range(11 // size)],
+      'sequence': [(b, slice(None)) for b in range(3)]}[over]
+  return np.mean([
+      (np.cov(x[group].T) - np.cov(y[group].T))**2 for group in groups])
+
+
+@pytest.mark.parametrize('over, size', [
+    ('batch', 1), ('window', 2), ('window', 5), ('sequence', 1)])
+def test_covariance_alignment_is_its_mean(over, size):
+  # Groups of fewer and of more samples than features.
+  got = losses.covariance_alignment(
+      jnp.float32(Z_X), jnp.float32(Z_Y), over, size)
+  want = covariance_by_loops(Z_X, Z_Y, over, size)
+  np.testing.assert_allclose(got, want, rtol=1e-4)
+  x = jnp.float32(Z_X)
+  np.testing.assert_allclose(
+      losses.covariance_alignment(-x, x + 1, over, size), 0, atol=1e-6)
+
+
+def aligned(name, z_x, z_y):
+  if name == 'contrast':
+    return losses.window_contrastive(z_x, z_y, 2)
+  return losses.covariance_alignment(z_x, z_y, name, 2)
+
+
+@pytest.mark.parametrize('name', ['contrast', *losses.GROUPS])
+def test_alignments_ignore_order_and_have_finite_slopes(name):
+  order = np.array([2, 0, 1])
+  x, y = np.float32(Z_X), np.float32(Z_Y)
+  slope = jax.jit(jax.vmap(jax.value_and_grad(
+      lambda x, y: aligned(name, x, y), (0, 1))))
+  values, found = slope(
+      np.stack([x, x[order], x, 0 * x]), np.stack([y, y[order], 0 * y, 0 * y]))
+  np.testing.assert_allclose(values[0], values[1], rtol=1e-5)
+  assert all(np.isfinite(part).all() for part in found)
+  direction = np.asarray(found[0][0])
+  lower = x - 1e-2 / np.linalg.norm(direction) * direction
+  after, _ = slope(np.stack([lower] * 4), np.stack([y] * 4))
+  assert after[0] < values[0]
+
+
+def test_alignments_of_half_precision_are_computed_in_single():
+  x, y = jnp.bfloat16(Z_X), jnp.bfloat16(Z_Y)
+  for name in ('contrast', *losses.GROUPS):
+    got = aligned(name, x, y)
+    assert got.dtype == jnp.float32
+    want = aligned(name, x.astype(jnp.float32), y.astype(jnp.float32))
+    assert got == want
+
+
+def descend(rule, loss, s=0., rate=.1, steps=400, **options):
+  slope = jax.jit(jax.grad(
+      lambda s: losses.weighted(jnp.asarray(loss), s, rule, **options)))
+  s = jnp.asarray(s)
+  for _ in range(steps):
+    s = s - rate * slope(s)
+  return s
+
+
+def weight(rule, s, **options):
+  return jax.grad(
+      lambda x: losses.weighted(x, jnp.asarray(s), rule, **options))(1.)
+
+
+def test_the_literal_weight_falls_without_bound():
+  one, more = (descend('literal', 2., steps=n) for n in (1, 400))
+  assert weight('literal', 0.) == np.float32(.1)
+  assert weight('literal', one) < 0
+  assert weight('literal', more) < -50
+
+
+@pytest.mark.parametrize('loss', [.2, 1., 7.6])
+def test_the_uncertain_weight_converges_to_one_over_the_loss(loss):
+  s = descend('uncertainty', loss)
+  np.testing.assert_allclose(s, np.log(loss), atol=1e-3)
+  np.testing.assert_allclose(weight('uncertainty', s), 1 / loss, rtol=1e-3)
+  value = losses.weighted(jnp.asarray(loss), s, 'uncertainty')
+  np.testing.assert_allclose(value, 1 + np.log(loss), atol=1e-3)
+
+
+@pytest.mark.parametrize('loss, bound', [(1e4, 3.), (1e-4, -3.)])
+def test_the_uncertain_weight_stops_at_a_bound_and_returns(loss, bound):
+  s = descend('uncertainty', loss, rate=.01, steps=600)
+  assert abs(s) >= 3 and np.sign(s) == np.sign(bound)
+  np.testing.assert_allclose(
+      weight('uncertainty', s), np.exp(-bound), rtol=1e-6)
+  # It does not move on, and is not held there when the loss changes.
+  assert descend('uncertainty', loss, s, steps=5) == s
+  back = descend('uncertainty', 1., np.sign(bound) * 3.5)
+  np.testing.assert_allclose(back, 0, atol=1e-3)
+
+
+def test_fixed_and_softplus_weights():
+  assert weight('fixed', 5., alpha=.3) == np.float32(.3)
+  assert descend('fixed', 2.) == 0
+  start = weight('softplus', 0., alpha=.3, floor=.1)
+  np.testing.assert_allclose(start, .3, rtol=1e-6)
+  end = weight('softplus', descend('softplus', 2.), alpha=.3, floor=.1)
+  assert .1 < end < .15
+
+
+def test_losses_of_latents_are_found_in_one_place():
+  for name in ('nt_xent', 'barlow_twins', 'vicreg', 'latent_mse', 'centroid',
+               'align'):
+    assert getattr(losses, name) is getattr(alignment, name)
+
+
 @pytest.mark.parametrize('call', [
     lambda p: losses.weights('sigma', p.at(T)),
     lambda p: losses.mahalanobis(p, ERROR, T, 'l3'),
-    lambda p: losses.best_of(score, 1., jnp.ones([4, 2, 3]), 3)])
+    lambda p: losses.best_of(score, 1., jnp.ones([4, 2, 3]), 3),
+    lambda p: losses.energy(ERROR, ERROR, 'l1'),
+    lambda p: losses.window_contrastive(ERROR, ERROR, 6),
+    lambda p: losses.window_contrastive(ERROR, ERROR, 0),
+    lambda p: losses.window_contrastive(ERROR, ERROR, 2, pool='max'),
+    lambda p: losses.window_contrastive(ERROR, ERROR, 2, similarity='l2'),
+    lambda p: losses.window_contrastive(ERROR, ERROR, 2, period=0.),
+    lambda p: losses.covariance_alignment(ERROR, ERROR, 'time'),
+    lambda p: losses.covariance_alignment(ERROR, ERROR, 'window', 1),
+    lambda p: losses.covariance_alignment(ERROR[:1], ERROR[:1]),
+    lambda p: losses.weighted(ERROR, ERROR, 'learned'),
+    lambda p: losses.weighted(ERROR, ERROR, 'softplus', alpha=.01)])
 def test_mistakes_are_named(skeletal, call):
   with pytest.raises(UserError, match='expected'):
     call(skeletal())
