@@ -20,7 +20,7 @@ def cosine(x, y):
 
 def test_unit_leaves_zero_and_has_a_finite_slope_there():
   x = jnp.array([[3., 4.], [0., 0.]])
-  np.testing.assert_allclose(alignment.unit(x), [[.6, .8], [0, 0]], rtol=1e-6)
+  np.testing.assert_allclose(alignment.unit(x), [[.6, .8], [0., 0.]], rtol=1e-6)
   slope = jax.grad(lambda x: jnp.sum(alignment.unit(x)))(x)
   assert np.isfinite(slope).all()
 
@@ -102,7 +102,8 @@ def vicreg_by_loops(a, b, weights, gamma, hinge, reduction):
                                      (25., 25., 1.)])
 def test_vicreg_is_its_three_sums(weights, hinge, reduction):
   got = alignment.vicreg(
-      jnp.float32(A), jnp.float32(B), *weights, 1.2, hinge, reduction)
+      jnp.float32(A), jnp.float32(B), weights[0], weights[1], weights[2],
+      1.2, hinge, reduction)
   want = vicreg_by_loops(A, B, weights, 1.2, hinge, reduction)
   np.testing.assert_allclose(got, want, rtol=1e-5)
 
