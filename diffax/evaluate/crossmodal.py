@@ -606,8 +606,11 @@ def _draw_direction(
       workdir / _file('reconstructions', route), channels, samples, real,
       title=what,
   )
+  # Of different recordings nothing overlaps.
+  apart = int(windows['start'].max()) + info['length']
   plots.failures(
       workdir / _file('failures', route), channels, samples, real,
+      windows['start'] + apart * windows['track'].astype(int),
       title=f'{what}, largest errors',
   )
   if len(info['classes']) > 1:

@@ -258,7 +258,7 @@ def typical(
 
 def failures(
     path: pathlib.Path | str, channels: Channels,
-    samples: np.ndarray, real: np.ndarray, *, title: str
+    samples: np.ndarray, real: np.ndarray, place: np.ndarray, *, title: str
 ) -> None:
   """Draw the windows of largest error, in the channels that err most.
 
@@ -267,11 +267,17 @@ def failures(
     channels: of the modality.
     samples: [N, K, L, C] standardised; the error is of the first of K.
     real: [N, L, C] standardised.
+    place: [N] first sample in the recording; windows that overlap a worse one
+      are passed over.
     title: of the picture.
   """
   square = np.square(samples[:, 0] - real)
   error = square.mean((1, 2))
-  rows = np.argsort(-error, kind='stable')[:3]
+  rows: list[int] = []
+  for row in np.argsort(-error, kind='stable'):
+    if all(abs(place[row] - place[other]) >= real.shape[1] for other in rows):
+      rows.append(int(row))
+  rows = rows[:3]
   most = np.argsort(-square[rows].mean((0, 1)), kind='stable')[:_FEW]
   reconstructions(
       path, channels, samples[rows], real[rows], title=title,

@@ -25,7 +25,11 @@ def _segments(split, widths=WIDTHS):
       name: rng.normal(size=(count, LENGTH, width)).astype(np.float32)
       for name, width in widths.items()
   }
-  return {**arrays, 'label': np.arange(count, dtype=np.int32) % 2}
+  number = np.arange(count, dtype=np.int32)
+  return {
+      **arrays, 'label': number % 2, 'track': 0 * number,
+      'start': LENGTH * number,
+  }
 
 
 def source(widths=WIDTHS, classes=('slow', 'fast'), segments=_segments):

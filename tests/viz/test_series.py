@@ -91,7 +91,9 @@ def test_failures_are_the_windows_that_err_most(shown):
   wide = series.Channels(
       tuple('abcdef'), ('m',) * 6, np.zeros(6), np.ones(6), 10.0
   )
-  series.failures('a.png', wide, samples, real, title='t')
+  series.failures(
+      'a.png', wide, samples, real, np.arange(5) * 20, title='t'
+  )
   panels, _, _ = shown[0]
   square = np.mean(np.square([1, 5, 1, 4, 3, 2]))
   assert [panel.title for panel in panels[:3]] == [
@@ -101,6 +103,16 @@ def test_failures_are_the_windows_that_err_most(shown):
   assert [panel.ylabel for panel in panels[::3]] == [
       'b, m', 'd, m', 'e, m', 'f, m'
   ]
+
+
+def test_failures_do_not_repeat_each_other(shown):
+  size = np.array([5.0, 4, 3, 2])[:, None, None, None]
+  series.failures(
+      'a.png', SCALE, size * np.ones((1, 1, 20, 2)), np.zeros((4, 20, 2)),
+      np.array([0, 19, 20, 60]), title='t',
+  )
+  titles = [panel.title.partition(',')[0] for panel in shown[0][0][:3]]
+  assert titles == ['window 0', 'window 2', 'window 3']
 
 
 def test_bands_are_means_of_a_class(shown):
