@@ -130,7 +130,8 @@ def run(argv: list[str]) -> None:
     train(config, workdir)
   if _MODE.value in ('train', 'evaluate'):
     report(config, workdir)
-  if _MODE.value in ('train', 'sample'):
+  pictures = config.eval.get('figures', True)
+  if _MODE.value == 'sample' or (_MODE.value == 'train' and pictures):
     draw(config, workdir)
   if _MODE.value == 'benchmark':
     benchmark.run(config, workdir)

@@ -59,16 +59,19 @@ class TimeEmbedding(nn.Module):
     width: of the sinusoidal embedding.
     features: of the hidden layer and the output.
     dtype: of the computation.
+    activation: between the layers, `gelu` or `silu`.
   """
 
   width: int
   features: int
   dtype: Any = jnp.float32
+  activation: str = 'gelu'
 
   @nn.compact
   def __call__(self, t: Array) -> Array:
     """Map times `[B]` to features `[B, features]`."""
     x = sinusoidal(t, self.width)
     x = linear(self.width, self.features, self.dtype, 'hidden')(x)
-    x = nn.gelu(x, approximate=False)
+    silu = self.activation == 'silu'
+    x = nn.silu(x) if silu else nn.gelu(x, approximate=False)
     return linear(self.features, self.features, self.dtype, 'output')(x)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
+from diffax.systems import lambda_twin
 from diffax.systems import skeleton
 from diffax.systems.base import System
 
 SYSTEMS: Mapping[str, Callable[..., System]] = {
     'skeleton_autoencoder': skeleton.autoencoder,
     'skeleton_diffusion': skeleton.diffusion,
+    'lambda_twin': lambda_twin.twin,
 }

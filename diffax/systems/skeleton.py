@@ -36,20 +36,18 @@ from diffax.body.skeletons import adjacency
 from diffax.body.skeletons import Skeleton
 from diffax.diffusion import covariance as covariances
 from diffax.diffusion import gaussian
-from diffax.diffusion import guidance
 from diffax.diffusion import losses
 from diffax.diffusion import process as processes
-from diffax.diffusion import samplers
 from diffax.diffusion import schedules
 from diffax.errors import UserError
 from diffax.nn.skeleton import Decoder
 from diffax.nn.skeleton import Denoiser
 from diffax.nn.skeleton import Encoder
+from diffax.systems import generate
 from diffax.systems.base import System
 from diffax.systems.base import Variables
 from diffax.typing import Array
 from diffax.typing import Batch
-from diffax.typing import DenoiseFn
 from diffax.typing import Key
 from diffax.typing import Params
 
@@ -160,7 +158,8 @@ def diffusion(
           skeleton.types, latent=width, dtype=jnp.dtype(dtype), **denoiser
       ),
       process=noise,
-      generate=_generator(noise, **sampler),
+      # Latents lie within the encoder's tanh.
+      generate=generate.generator(noise.steps, **{'clip': 1.0, **sampler}),
       objective=functools.partial(
           losses.mahalanobis, noise, norm=norm, weight=weight
       ),
@@ -196,7 +195,7 @@ class _LatentDiffusion:
   decoder: Decoder
   network: Denoiser
   process: processes.Process
-  generate: Callable[[Key, DenoiseFn, tuple[int, ...]], Array]
+  generate: generate.Generate
   objective: Callable[[Array, Array], Array]
   box_size: float
   draws: int
@@ -303,7 +302,8 @@ class _LatentDiffusion:
       )
       return z_hat.reshape(xt.shape)
 
-    z = self.generate(key, denoise, (batched[0] * batched[1], *self.shape))
+    shape = (batched[0] * batched[1], *self.shape)
+    z = self.generate(key, self.process, denoise, shape)
     z = z.reshape(*batched, *self.shape)
     motion = self.decode(frozen, past, z, self.length)
     return {'motion': motion * self.box_size, 'latent': z}
@@ -393,11 +393,6 @@ CORRELATIONS: Mapping[str, Callable[[Skeleton, float], np.ndarray]] = {
     ),
 }
 SELECTIONS = ('motion', 'latent')
-SAMPLERS: Mapping[str, Callable[..., samplers.Sampler]] = {
-    'ddpm': samplers.ddpm,
-    'ddim': samplers.ddim,
-    'dpm_solver_pp': samplers.dpm_solver_pp,
-}
 
 
 def _networks(
@@ -419,35 +414,3 @@ def _init_networks(
       'encoder': params,
       'decoder': decoder.init(key_decoder, past, z, 1),
   }
-
-
-def _generator(
-    process: processes.Process,
-    *,
-    name: str,
-    steps: int,
-    start: str = 'white',
-    clip: float | None = 1.0,
-    spacing: str = 'trailing',
-    **options: Any,
-) -> Callable[[Key, DenoiseFn, tuple[int, ...]], Array]:
-  if name not in SAMPLERS:
-    raise UserError(
-        f'sampler.name: expected one of {sorted(SAMPLERS)}, found {name!r}.'
-    )
-  try:
-    sampler = SAMPLERS[name](**options)
-  except TypeError as error:
-    raise UserError(f'sampler: {error}') from error
-  times = samplers.timesteps(process.steps, steps, spacing)
-
-  def generate(
-      key: Key, denoise: DenoiseFn, shape: tuple[int, ...]
-  ) -> Array:
-    if clip is not None:
-      denoise = guidance.clip_x0(denoise, -clip, clip)
-    return samplers.sample(
-        key, process, denoise, sampler, times, shape, start
-    )
-
-  return generate

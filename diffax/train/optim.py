@@ -9,6 +9,7 @@ With the gradient g_n of step n = 1, 2, ... and the rate eta_n:
        update = -eta_n ((m_n / (1 - b1^n)) / (sqrt(w_n / (1 - b2^n)) + eps)
                         + weight_decay params)
   (4)  decay of the average = min(decay, 1 - (1 + n - start - 1)^(-2/3))
+  (5)  or min(decay, (1 + n - start) / (10 + n - start))
 
 Eq. 1 covers the released learning rates of SkeletonDiffusion, Eq. 3 is AMSGrad
 as in PyTorch: the maximum is over the moments before their bias is corrected.
@@ -184,6 +185,7 @@ def chain(
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
+    rates: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformation:
   """Chain clipping, scaling, weight decay and learning rate.
 
@@ -195,6 +197,8 @@ def chain(
     b1: decay of the first moment.
     b2: decay of the second moment.
     eps: added to the root of the second moment.
+    rates: constant rates of parameters of their own, by their top-level name,
+      such as a learned weight of a loss; they are not decayed.
 
   Returns:
     A gradient transformation.
@@ -209,16 +213,44 @@ def chain(
   if name == 'adam' and weight_decay:
     raise UserError('optim.weight_decay: adam takes none; use adamw.')
   check(make_schedule, schedule, 'optim.schedule')
-  parts = [] if clip is None else [optax.clip_by_global_norm(clip)]
-  parts.append(_SCALINGS[name](b1=b1, b2=b2, eps=eps))
+  scale = _SCALINGS[name](b1=b1, b2=b2, eps=eps)
+  parts = [scale]
   if weight_decay:
     parts.append(optax.add_decayed_weights(weight_decay))
   parts.append(optax.scale_by_learning_rate(make_schedule(**schedule)))
+  if rates:
+    parts = [_partition(optax.chain(*parts), scale, rates)]
+  if clip is not None:
+    parts.insert(0, optax.clip_by_global_norm(clip))
   return optax.chain(*parts)
 
 
-def ema_decay(step: Array, decay: float, every: int, start: int) -> Array:
-  """Return the decay of the moving average after a step (Eq. 4).
+def _partition(
+    rest: optax.GradientTransformation,
+    scale: optax.GradientTransformation,
+    rates: Mapping[str, float],
+) -> optax.GradientTransformation:
+  own = {
+      name: optax.chain(scale, optax.scale_by_learning_rate(rate))
+      for name, rate in rates.items()
+  }
+
+  def label(params: Params) -> Params:
+    return {name: name if name in rates else 'rest' for name in params}
+
+  return optax.partition({'rest': rest, **own}, label)
+
+
+WARMUPS: Mapping[str, Callable[[Array], Array]] = {
+    'power': lambda n: 1.0 - (1.0 + n) ** (-2.0 / 3.0),
+    'ratio': lambda n: (2.0 + n) / (11.0 + n),
+}
+
+
+def ema_decay(
+    step: Array, decay: float, every: int, start: int, warmup: str = 'power'
+) -> Array:
+  """Return the decay of the moving average after a step (Eq. 4 or 5).
 
   The average moves after the first of every `every` steps. It is a copy of
   the parameters up to the first move after `start` steps.
@@ -228,6 +260,7 @@ def ema_decay(step: Array, decay: float, every: int, start: int) -> Array:
     decay: greatest decay.
     every: steps between moves.
     start: steps before the averaging.
+    warmup: `power` (Eq. 4) or `ratio` (Eq. 5).
 
   Returns:
     A scalar within [0, 1]: 1 where the average stays, 0 where it is a copy.
@@ -237,7 +270,7 @@ def ema_decay(step: Array, decay: float, every: int, start: int) -> Array:
   """
   before = step - 1
   n = jnp.maximum(before - start, 0).astype(jnp.float32)
-  moving = jnp.minimum(decay, 1.0 - (1.0 + n) ** (-2.0 / 3.0))
+  moving = jnp.minimum(decay, WARMUPS[warmup](n))
   moving = jnp.where(before <= (start // every + 1) * every, 0.0, moving)
   return jnp.where(before % every == 0, moving, 1.0)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from diffax.errors import UserError
 from diffax.systems.base import System
 from diffax.train import optim
 from diffax.train.state import TrainState
@@ -43,6 +44,11 @@ def make_step(
   """
   optim.check(optim.ema_decay, ema, 'ema', given=1)
   optim.at_least(1, 'ema.every', ema['every'])
+  if ema.get('warmup', 'power') not in optim.WARMUPS:
+    raise UserError(
+        f'ema.warmup: expected one of {sorted(optim.WARMUPS)}, found '
+        f'{ema["warmup"]!r}.'
+    )
 
   def step(
       state: TrainState, batch: Batch, key: Key
