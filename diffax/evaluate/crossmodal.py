@@ -172,7 +172,9 @@ def crossmodal(
   """
   info = model.source.info
   routes = directions_of(directions, tuple(info['modalities']))
-  _check(split, baselines, metrics, sign_invariant, projection, info, {
+  plan = _Plan(seed, samples, batch_size, tuple(metrics), dict(learned or {}),
+               tuple(sign_invariant), tuple(baselines))
+  _check(plan, split, projection, info, {
       'samples': samples, 'batch_size': batch_size,
       'latent_windows': latent_windows, 'probe_windows': probe_windows,
       'max_windows': 1 if max_windows is None else max_windows,
@@ -183,18 +185,9 @@ def crossmodal(
   drawn: dict[str, np.ndarray] = {}
   for number, route in enumerate(routes):
     key = jax.random.fold_in(jax.random.key(seed), number)
-    truth, rows = windows[route.target], {}
-    for row, method in _methods(model, route, baselines).items():
-      series = _generate(
-          console, f'{route.name} {row}', method, route, windows, batch_size,
-          samples if row == 'model' else 1, key
-      )
-      signless = route.target in sign_invariant
-      rows[row] = _errors(truth, series, metrics, signless)
-      if row == 'model':
-        drawn[route.name] = series
-        rows[row] |= _learned(truth, series[:, 0], learned or {}, seed)
-    results[route.name] = rows
+    results[route.name], drawn[route.name] = _direction(
+        console, model, route, windows, plan, key
+    )
   found = _latents(console, model, windows, batch_size, latent_windows,
                    probe_windows if probes else 0)
   results |= {
@@ -209,37 +202,45 @@ def crossmodal(
   _print(console, results, routes, paper or {}, title, samples > 1)
   _save(pathlib.Path(workdir), results)
   if figures:
-    _draw(console, pathlib.Path(workdir), model.source, windows, routes, drawn,
-          found, results, projection)
+    _draw(console, pathlib.Path(workdir), info, windows, routes, drawn, found,
+          results, projection)
   return results
 
 
-def _learned(
-    truth: np.ndarray, series: np.ndarray,
-    learned: Mapping[str, Mapping[str, Any]], seed: int
-) -> Row:
-  if learned:
-    raise UserError(f'eval.learned: not there yet, found {list(learned)}.')
+class _Plan(NamedTuple):
+  """Hold the settings of `crossmodal` that every direction needs."""
+
+  seed: int
+  samples: int
+  batch_size: int
+  metrics: tuple[str, ...]
+  learned: dict[str, Mapping[str, Any]]
+  sign_invariant: tuple[str, ...]
+  baselines: tuple[str, ...]
+
+
+def _learned(truth: np.ndarray, series: np.ndarray, plan: _Plan) -> Row:
+  if plan.learned:
+    raise UserError(f'eval.learned: not there yet: {list(plan.learned)}.')
   return {}
 
 
 def _check(
-    split: str, baselines: Sequence[str], metrics: Sequence[str],
-    sign_invariant: Sequence[str], projection: str, info: Mapping[str, Any],
+    plan: _Plan, split: str, projection: str, info: Mapping[str, Any],
     least: Mapping[str, int]
 ) -> None:
   for field, names, known in (
-      ('baselines', baselines, rivals.PREDICTORS),
-      ('metrics', metrics, METRICS),
-      ('sign_invariant', sign_invariant, info['modalities']),
-      ('projection', [projection], embedding.METHODS),
+      ('baselines', plan.baselines, rivals.PREDICTORS),
+      ('metrics', plan.metrics, METRICS),
+      ('sign_invariant', plan.sign_invariant, info['modalities']),
+      ('projection', (projection,), embedding.METHODS),
   ):
     for name in names:
       if name not in known:
         raise UserError(
             f'eval.{field}: expected some of {sorted(known)}, found {name!r}.'
         )
-  if split == 'train' and 'nearest_neighbour' in baselines:
+  if split == 'train' and 'nearest_neighbour' in plan.baselines:
     raise UserError(
         "eval.baselines: 'nearest_neighbour' finds the training split's own "
         "windows in eval.split 'train'; leave it out."
@@ -255,6 +256,28 @@ def _subset(windows: Batch, wanted: int | None) -> Batch:
     return windows
   chosen = np.linspace(0, total - 1, wanted).round().astype(int)
   return {name: values[chosen] for name, values in windows.items()}
+
+
+def _direction(
+    console: rich.console.Console, model: Trained, route: Direction,
+    windows: Batch, plan: _Plan, key: Key
+) -> tuple[dict[str, Row], np.ndarray]:
+  """Return the rows of one direction, and the model's `[N, K, L, C]`."""
+  truth = windows[route.target]
+  methods = _methods(model, route, plan.baselines)
+  rows = {}
+  for name, method in methods.items():
+    several = plan.samples if name == 'model' else 1
+    series = _generate(
+        console, f'{route.name} {name}', method, route, windows,
+        plan.batch_size, several, key
+    )
+    signless = route.target in plan.sign_invariant
+    rows[name] = _errors(truth, series, plan.metrics, signless)
+    if name == 'model':
+      drawn = series
+      rows[name] |= _learned(truth, series[:, 0], plan)
+  return rows, drawn
 
 
 def _methods(
@@ -274,7 +297,7 @@ def _methods(
 
 def _batches(total: int, size: int) -> list[np.ndarray]:
   """Return indices of equal batches; the last is filled by repetition."""
-  index = np.arange(total)
+  size, index = min(size, total), np.arange(total)
   filled = np.append(index, np.full(-total % size, total - 1))
   return list(filled.reshape(-1, size))
 
@@ -285,13 +308,13 @@ def _generate(
 ) -> np.ndarray:
   """Return `[N, K, L, C]`; the method sees the given modalities only."""
   truth = windows[route.target]
-  expected = (batch_size, samples, *truth.shape[1:])
   parts = []
   for number, index in enumerate(rich.progress.track(
       _batches(len(truth), batch_size), f'{title:<32}', console=console
   )):
     batch = {name: windows[name][index] for name in route.given}
     drawn = np.asarray(method(batch, jax.random.fold_in(key, number)))
+    expected = (len(index), samples, *truth.shape[1:])
     if drawn[:, :samples].shape != expected:
       raise UserError(
           f'{title}: expected series [B, K, L, C] of {expected}, found '
@@ -338,7 +361,6 @@ class _Latents(NamedTuple):
 
   Attributes:
     whole: [n, P, D] of some windows of the split.
-    label: [n] of these windows.
     test: [N, D] time means of the split's windows.
     test_label: [N].
     train: [M, D] time means of the training windows.
@@ -346,7 +368,6 @@ class _Latents(NamedTuple):
   """
 
   whole: dict[str, np.ndarray]
-  label: np.ndarray
   test: dict[str, np.ndarray]
   test_label: np.ndarray
   train: dict[str, np.ndarray]
@@ -367,9 +388,7 @@ def _latents(
     part = _subset(model.source.segments('train'), probe_windows)
     train = _encode(console, 'latents of train', model, part, batch_size)
     label = part['label']
-  return _Latents(
-      whole, some['label'], test, windows['label'], train, label
-  )
+  return _Latents(whole, test, windows['label'], train, label)
 
 
 def _encode(
@@ -552,8 +571,8 @@ def _save(workdir: pathlib.Path, results: Mapping[str, Any]) -> None:
 
 
 def _draw(
-    console: rich.console.Console, workdir: pathlib.Path, source: Source,
-    windows: Batch, routes: Sequence[Direction],
+    console: rich.console.Console, workdir: pathlib.Path,
+    info: Mapping[str, Any], windows: Batch, routes: Sequence[Direction],
     drawn: Mapping[str, np.ndarray], latents: _Latents | None,
     results: Mapping[str, Any], projection: str
 ) -> None:
@@ -562,7 +581,6 @@ def _draw(
   except ImportError:
     console.print('No figures drawn: matplotlib is missing (diffax[viz]).')
     return
-  info = source.info
   for route in routes:
     _draw_direction(workdir, info, windows, route, drawn[route.name])
   for a, b in itertools.combinations(info['modalities'], 2):
