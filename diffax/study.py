@@ -13,7 +13,7 @@
 The same command again resumes. A study is a config of plain values:
 
   runs      ({'name': row, 'config': 'experiments/F.py:variant',
-              'set': {'data': {'split': 'random'}}}, ...)
+              'set': {'data.split': 'random'}}, ...)
   over      {'data': {'fold': (0, 1, 2)}, 'seed': (0, 1)}: every row runs with
             every combination
   average   names in `over`, e.g. ('seed',), over which values are averaged
@@ -610,13 +610,15 @@ def _compared(
 
 
 def number(mean: float, std: float | None = None) -> str:
-  """Write three significant digits, the deviation to the same place."""
+  """Write three digits that count, or more to show one of the deviation."""
   scale = max(abs(mean), std or 0)
   if scale and not 1e-3 <= scale < 1e5:
     form = '.2e'
   else:
-    digits = 2 - math.floor(math.log10(scale)) if scale else 0
-    form = f'.{max(0, digits)}f'
+    digits = max(0, 2 - math.floor(math.log10(scale))) if scale else 0
+    if std:
+      digits = max(digits, min(digits + 2, -math.floor(math.log10(std))))
+    form = f'.{digits}f'
   return '±'.join(f'{x:{form}}' for x in (mean, std) if x is not None)
 
 
