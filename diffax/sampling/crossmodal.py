@@ -8,8 +8,9 @@ Without an input, of a few windows of the test split, into the folder go
 
 With `--input=TABLE` of the channels of some modalities, all others follow:
 
-  generated.csv        time_s; of each channel the mean over samples (NAME_mean)
-                       and the first sample (NAME_sample)
+  generated.csv        time_s (or time_CLOCK, where the data are not in
+                       seconds); of each channel the mean over samples
+                       (NAME_mean) and the first sample (NAME_sample)
   samples.npz          see `complete`
   generated_X.png      the series
 
@@ -111,10 +112,9 @@ def complete(
   given = _read(path, info)
   made = _generate(sample_fn, info, given, seed)
   scales = {name: plots.Channels.of(info, name) for name in info['modalities']}
-  rate = float(info['rate'])
   values = {name: scales[name].scaled(part) for name, part in made.items()}
   written = {'generated.csv': _writable(folder, 'generated.csv')}
-  _write_csv(written['generated.csv'], values, info['channels'], rate)
+  _write_csv(written['generated.csv'], values, info)
   written['samples.npz'] = _save(
       folder, {**given, **values}, info, list(info['modalities'])
   )
@@ -135,7 +135,10 @@ def complete(
 def _read(path: PathLike, info: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """Return the modalities of a table, `[T, C]`, some but not all."""
   channels, length, rate = info['channels'], info['length'], info['rate']
-  given = tables.read_series(path, channels, need=(), rate=rate)
+  clock = info.get('clock', 's')
+  given = tables.read_series(
+      path, channels, need=(), rate=rate if clock == 's' else None
+  )
   if len(given) in (0, len(channels)):
     columns = '; '.join(f'{k}: {", ".join(c)}' for k, c in channels.items())
     raise DataError(
@@ -146,9 +149,9 @@ def _read(path: PathLike, info: Mapping[str, Any]) -> dict[str, np.ndarray]:
   frames = len(next(iter(given.values())))
   if frames < length:
     raise DataError(
-        path, 'rows', f'at least {length} samples ({length / rate:.2f} s at '
-        f'{rate:g} per second), one window of the model',
-        f'{frames} ({frames / rate:.2f} s)', 'The series is too short'
+        path, 'rows', f'at least {length} samples ({length / rate:.2f} {clock} '
+        f'of {rate:g}), one window of the model',
+        f'{frames} ({frames / rate:.2f} {clock})', 'The series is too short'
     )
   for name, values in given.items():
     far = np.abs(values - info['mean'][name]) / info['std'][name]
@@ -390,14 +393,14 @@ def _writable(folder: pathlib.Path, file: str) -> pathlib.Path:
 
 def _write_csv(
     path: pathlib.Path, values: Mapping[str, np.ndarray],
-    channels: Mapping[str, Any], rate: float
+    info: Mapping[str, Any]
 ) -> None:
-  header, columns = [tables.TIME], []
+  header, columns = [f"time_{info.get('clock', 's')}"], []
   for name, samples in values.items():
-    for number, channel in enumerate(channels[name]):
+    for number, channel in enumerate(info['channels'][name]):
       header += [f'{channel}_mean', f'{channel}_sample']
       columns += [samples[..., number].mean(0), samples[0, :, number]]
-  time = np.arange(len(columns[0])) / rate
+  time = np.arange(len(columns[0])) / info['rate']
   with path.open('w', newline='', encoding='utf-8') as file:
     writer = csv.writer(file)
     writer.writerow(header)
