@@ -98,6 +98,8 @@ def base(
       'split': 'test',
       'batch_size': 64,
       'max_windows': config_dict.placeholder(int),
+      'entropy': False,
+      'projection': 'umap',
       'figures': True,
       'paper': {},
   }
@@ -202,8 +204,10 @@ def no_energy(config: ml_collections.ConfigDict) -> None:
 
 def covariance_window(config: ml_collections.ConfigDict) -> None:
   """Take covariances within each local window instead of the batch."""
-  size = config.system.alignment.options.contrastive.size
-  config.system.alignment.options.covariance = {'over': 'window', 'size': size}
+  options = config.system.alignment.options
+  # A covariance needs two tokens.
+  size = max(options.contrastive.size, 2)
+  options.covariance = {'over': 'window', 'size': size}
 
 
 def fixed_weight(config: ml_collections.ConfigDict) -> None:
@@ -249,7 +253,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   set_samples(config, 2)
   config.log_every = 5
   config.twin.batch_size = 16
-  config.eval.max_windows = 16
+  config.eval.update({'max_windows': 16, 'projection': 'pca'})
 
 
 VARIANTS = {

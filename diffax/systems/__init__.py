@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from diffax.systems import lambda_baselines
 from diffax.systems import lambda_twin
 from diffax.systems import skeleton
 from diffax.systems.base import System
@@ -10,4 +11,9 @@ SYSTEMS: Mapping[str, Callable[..., System]] = {
     'skeleton_autoencoder': skeleton.autoencoder,
     'skeleton_diffusion': skeleton.diffusion,
     'lambda_twin': lambda_twin.twin,
+    'lambda_shared': lambda_baselines.shared_encoder,
+    'lambda_cvae': lambda_baselines.cvae,
+    'lambda_regressor': lambda_baselines.regressor,
+    'lambda_cdcd': lambda_baselines.cdcd_like,
+    'lambda_cmmd': lambda_baselines.cmmd_like,
 }
