@@ -6,7 +6,7 @@ product, loop bodies times their trip count. The machine's peak is measured in
 the same run as the best rate of square float32 products.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import functools
 import json
 import math
@@ -110,21 +110,29 @@ def peak(repeats: int = 9) -> float:
 
 
 def stage_timings(
-    settings: Mapping[str, Any], batch_size: int, pasts: int, repeats: int
+    settings: Mapping[str, Any],
+    batch_size: int,
+    pasts: int,
+    repeats: int,
+    given: Sequence[str] | None = None,
 ) -> tuple[dict[str, int], dict[str, Timing]]:
   """Time one training step and one sampling call of a stage.
 
   Args:
     settings: of the stage, from `configs.stage`.
     batch_size: of the training step.
-    pasts: batch size of the sampling call.
+    pasts: batch size of the sampling call, the conditions.
     repeats: timed calls.
+    given: parts of a batch that the sampling call sees; all by default.
 
   Returns:
     Parameter counts (`params`, `frozen`), and timings by name.
   """
   settings = {**settings, 'batch_size': batch_size}
-  settings['data'] = {**settings['data'], 'curriculum': None}
+  # Whole futures, where a curriculum would cut them.
+  settings['data'] = {
+      k: v for k, v in settings['data'].items() if k != 'curriculum'
+  }
   settings, source, system = configs.parts(settings)
   batch = jax.tree.map(jnp.asarray, source.train(0))
   optimiser = optim.optimiser(**settings['optim'])
@@ -135,12 +143,12 @@ def stage_timings(
   counts = {'params': count(state.params), 'frozen': count(state.frozen)}
   step = steps.make_step(system, optimiser, settings['ema'])
   sample = jax.jit(system.sample)
-  few = jax.tree.map(lambda x: x[:pasts], batch)
+  few = {k: v[:pasts] for k, v in batch.items() if given is None or k in given}
   work = {
       f'training step, batch {batch_size}': functools.partial(
           jax.jit(step), state, batch
       ),
-      f'sampling, {pasts} past(s)': functools.partial(
+      f'sampling, {pasts} condition(s)': functools.partial(
           sample, state.params, state.frozen, few
       ),
   }
@@ -157,7 +165,8 @@ def run(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
   """Time every stage of a config and print and save the table.
 
   Args:
-    config: with `benchmark = {batch_size: {stage: int}, pasts, repeats}`.
+    config: with `benchmark = {batch_size: {stage: int}, pasts, repeats}`, and
+      `given` where samples follow from some parts of a batch only.
     workdir: where `benchmark.json` goes.
 
   Returns:
@@ -179,6 +188,7 @@ def run(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
         section['batch_size'][name],
         section['pasts'],
         section['repeats'],
+        section.get('given'),
     )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows['stages'][name] = {

@@ -18,7 +18,7 @@ Variants, in any order with commas:
   embry    the paper's data (default; gated)
   rbds     running, open data
   synthetic  generated gait, to try the tables out
-  budget, smoke, large, ddpm, nonisotropic  variants of every card
+  budget, brief, smoke, large, ddpm, nonisotropic  variants of every card
 
 Folds, or seeds in Table 2, can be chosen: --config.over.data.fold="(0, 1)".
 The paper's numbers of gait are of `embry` and stand beside no other data.
@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-OPTIONS = ('budget', 'smoke', 'large', 'ddpm', 'nonisotropic')
+OPTIONS = ('budget', 'brief', 'smoke', 'large', 'ddpm', 'nonisotropic')
 # Held-out folds, of 10, 5 and 10.
 FOLDS = {'embry': range(10), 'rbds': range(5), 'synthetic': range(3)}
 
