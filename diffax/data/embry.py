@@ -114,10 +114,6 @@ def embry(
   known = [name for channels in CHANNELS.values() for name in channels]
   _check_names('data.flip_left', flip_left, known)
   tracks, skipped = read(path, top, wanted, skip, flip_left)
-  for track in tracks:
-    samples = len(next(iter(track.values.values())))
-    if samples < length:
-      skipped.append(f'{track.name}: {samples} samples, less than a window')
   facts = series_lib.Facts(
       'embry', SAMPLES, CHANNELS,
       {name: (UNITS[name],) * len(c) for name, c in CHANNELS.items()}
