@@ -21,6 +21,7 @@ of a modality's latents, trained on the training split) and `entropy` (nats).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import inspect
 import itertools
 import json
 import pathlib
@@ -37,6 +38,7 @@ from diffax.data.base import Source
 from diffax.errors import UserError
 from diffax.metrics import distribution
 from diffax.metrics import information
+from diffax.metrics import learned as learners
 from diffax.metrics import paired
 from diffax.metrics import representation
 from diffax.systems import lambda_rivals as rivals
@@ -66,6 +68,30 @@ _ERRORS = {
 _OF_SEVERAL = ('MSE of mean', 'MSE best', 'MSE sign best')
 # Points of one modality on the map of latents.
 _MAPPED = 600
+
+
+class Score(NamedTuple):
+  """A score of generated windows that trains a network.
+
+  Attributes:
+    function: (truth, pred), both `[N, L, C]`, and keywords -> `[runs]` of each
+      metric.
+    metrics: what it measures.
+  """
+
+  function: Callable[..., Any]
+  metrics: tuple[str, ...]
+
+
+LEARNED: Mapping[str, Score] = {
+    'context_fid': Score(learners.context_fid, ('Context-FID',)),
+    'predictive': Score(
+        learners.predictive_score, ('predictive MAE', 'predictive MSE')
+    ),
+    'discriminative': Score(
+        learners.discriminative_score, ('discriminative',)
+    ),
+}
 
 
 class Direction(NamedTuple):
@@ -152,8 +178,8 @@ def crossmodal(
     max_windows: evaluate this many, evenly spaced.
     directions: names `target|given`; by default each modality given the rest.
     metrics: some of `METRICS`.
-    learned: settings of learned scores by name, of those to compute:
-      `context_fid`, `predictive`, `discriminative`.
+    learned: those of `LEARNED` to compute, of the model, with keywords of
+      their functions in `metrics.learned`, such as `{'predictive': {}}`.
     sign_invariant: modalities of which the data tell no sign.
     probes: classify the labels from latents, if the model has latents.
     latent_windows: of the split, for correlation and CKA.
@@ -219,12 +245,6 @@ class _Plan(NamedTuple):
   baselines: tuple[str, ...]
 
 
-def _learned(truth: np.ndarray, series: np.ndarray, plan: _Plan) -> Row:
-  if plan.learned:
-    raise UserError(f'eval.learned: not there yet: {list(plan.learned)}.')
-  return {}
-
-
 def _check(
     plan: _Plan, split: str, projection: str, info: Mapping[str, Any],
     least: Mapping[str, int]
@@ -232,6 +252,7 @@ def _check(
   for field, names, known in (
       ('baselines', plan.baselines, rivals.PREDICTORS),
       ('metrics', plan.metrics, METRICS),
+      ('learned', plan.learned, LEARNED),
       ('sign_invariant', plan.sign_invariant, info['modalities']),
       ('projection', (projection,), embedding.METHODS),
   ):
@@ -240,6 +261,14 @@ def _check(
         raise UserError(
             f'eval.{field}: expected some of {sorted(known)}, found {name!r}.'
         )
+  for name, options in plan.learned.items():
+    settings = inspect.signature(LEARNED[name].function).parameters
+    unknown = set(options) - (set(settings) - {'truth', 'pred'})
+    if unknown:
+      raise UserError(
+          f'eval.learned.{name}: unknown {sorted(unknown)}; it has '
+          f'{sorted(set(settings) - {"truth", "pred"})}.'
+      )
   if split == 'train' and 'nearest_neighbour' in plan.baselines:
     raise UserError(
         "eval.baselines: 'nearest_neighbour' finds the training split's own "
@@ -276,8 +305,25 @@ def _direction(
     rows[name] = _errors(truth, series, plan.metrics, signless)
     if name == 'model':
       drawn = series
-      rows[name] |= _learned(truth, series[:, 0], plan)
+  rows['model'] |= _learned(console, route, truth, drawn[:, 0], plan)
   return rows, drawn
+
+
+def _learned(
+    console: rich.console.Console, route: Direction, truth: np.ndarray,
+    series: np.ndarray, plan: _Plan
+) -> Row:
+  row: Row = {}
+  if not plan.learned:
+    return row
+  title = f'{f"{route.name} learned scores":<32}'
+  for name, options in rich.progress.track(
+      plan.learned.items(), title, console=console
+  ):
+    score = LEARNED[name]
+    found = score.function(truth, series, **{'seed': plan.seed, **options})
+    row |= zip(score.metrics, map(_summary, np.atleast_2d(found)))
+  return row
 
 
 def _methods(

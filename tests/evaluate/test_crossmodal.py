@@ -130,6 +130,42 @@ def test_a_sign_is_forgiven_where_it_cannot_be_known(tmp_path):
   assert 'MSE sign' not in result['y|x']['model']
 
 
+def test_learned_scores_are_those_asked_for(tmp_path, monkeypatch):
+  def score(truth, pred, *, seed, seeds=1):
+    # The first sample lies 1 above the truth.
+    runs = seed + np.arange(float(seeds)) + np.mean(pred - truth)
+    return runs, 10 * runs
+
+  fake = crossmodal.LEARNED['predictive']._replace(function=score)
+  monkeypatch.setitem(crossmodal.LEARNED, 'predictive', fake)
+  result = run(
+      tmp_path, oracle(lambda x: np.stack([x + 1, x], 1)), samples=2, seed=5,
+      directions=('x|y',), metrics=(), learned={'predictive': {'seeds': 3}},
+      baselines=('mean',),
+  )['x|y']
+  assert set(result['model']) == {'predictive MAE', 'predictive MSE'}
+  assert result['mean'] == {}
+  value = result['model']['predictive MSE']
+  assert value['mean'] == pytest.approx(70, rel=1e-6) and value['n'] == 3
+  assert value['std'] == pytest.approx(10 * np.sqrt(2 / 3), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_learned_scores_tell_the_truth_from_noise(tmp_path):
+  short = {'iterations': 100, 'seeds': 1}
+  learned = {'context_fid': {**short, 'features': 8, 'depth': 2},
+             'predictive': short, 'discriminative': {**short, 'rate': 0.05}}
+  good, bad = (
+      run(tmp_path, oracle(change), learned=learned, directions=('x|y',))
+      for change in (lambda x: x[:, None], lambda x: 9 + 3 * x[:, None])
+  )
+  for metric in ('Context-FID', 'predictive MAE', 'predictive MSE',
+                 'discriminative'):
+    worse = bad['x|y']['model'][metric]
+    assert worse['mean'] > good['x|y']['model'][metric]['mean'], metric
+    assert worse['n'] == 1 and worse['std'] == 0.0
+
+
 def test_the_mean_row_has_the_variance_as_its_error(tmp_path):
   row = run(tmp_path, baselines=('mean',))['y|x']['mean']
   assert row['MSE']['mean'] == pytest.approx(np.mean(TEST['y']**2), rel=1e-5)
@@ -287,6 +323,8 @@ def test_a_diverged_model_is_reported(tmp_path):
     ({'directions': ('x',)}, 'eval.directions'),
     ({'directions': ('x|y,y',)}, 'eval.directions'),
     ({'metrics': ('mae',)}, 'eval.metrics'),
+    ({'learned': {'inception': {}}}, 'eval.learned'),
+    ({'learned': {'predictive': {'steps': 3}}}, 'predictive: unknown'),
     ({'sign_invariant': ('z',)}, 'eval.sign_invariant'),
     ({'projection': 'tsne'}, 'eval.projection'),
     ({'baselines': ('oracle',)}, 'eval.baselines'),
