@@ -99,6 +99,7 @@ def base(
       'split': 'test',
       'batch_size': 64,
       'max_windows': config_dict.placeholder(int),
+      'learned': {'predictive': {'iterations': 2000, 'seeds': 5}},
       'entropy': False,
       'projection': 'umap',
       'figures': True,
@@ -144,6 +145,7 @@ def budget(config: ml_collections.ConfigDict) -> None:
   set_steps(config, 600, 50)
   config.twin.batch_size = 16
   config.twin.optim.schedule.value = 2e-3
+  config.eval.learned.predictive.update({'iterations': 200, 'seeds': 1})
   # A short run must forget its first steps.
   config.ema.decay = 0.99
   set_samples(config, 4)
@@ -264,7 +266,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   set_samples(config, 2)
   config.log_every = 5
   config.twin.batch_size = 16
-  config.eval.update({'max_windows': 16, 'projection': 'pca'})
+  config.eval.update({'max_windows': 16, 'projection': 'pca', 'learned': {}})
 
 
 VARIANTS = {

@@ -1,6 +1,6 @@
 """LaMbDA on treadmill running at three speeds: joint angles and moments.
 
-Data:  Fukuchi et al. 2017 (PeerJ 5:e3298), 26 runners, three speeds, in
+Data:  Fukuchi et al. 2017 (PeerJ 5:e3298), 23 runners, three speeds, in
        `$DIFFAX_DATA/gait/rbds_running`; held out by subject, five folds. The
        task label is the speed.
 Run:   python -m diffax.main --config=experiments/lambda_rbds_angles_moments.py

@@ -6,7 +6,9 @@ Human3.6M, FreeMan and 3DPW find their place in this table.
 from collections.abc import Callable, Mapping
 import functools
 
+from diffax.data import dynamics
 from diffax.data import embry
+from diffax.data import gait_signals
 from diffax.data import motion
 from diffax.data import rbds
 from diffax.data.base import Source
@@ -16,6 +18,9 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     'amass': functools.partial(motion.motion, 'amass'),
     'synthetic': functools.partial(motion.motion, 'synthetic'),
     'bvh': functools.partial(motion.motion, 'bvh'),
+    'lorenz': dynamics.lorenz,
+    'pendulum': dynamics.pendulum,
     'embry': embry.embry,
     'rbds': rbds.rbds,
+    'gait_synthetic': gait_signals.gait_synthetic,
 }
