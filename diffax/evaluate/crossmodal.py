@@ -18,6 +18,19 @@ scores over their runs; `n` counts either, of an FID the windows on which it
 depends. Beside the directions stand `latents` (correlation and CKA of two
 modalities' latents, `x,y`), `probes` (accuracy of classifiers of the time mean
 of a modality's latents, trained on the training split) and `entropy` (nats).
+
+Pictures, with figures of the paper that they are like:
+
+  reconstructions_x_given_y.png  windows from the middles of equal parts (7)
+  failures_x_given_y.png         windows of largest error (8)
+  bands_x_given_y.png            mean and spread of a class, if there are any
+  phase_x_y.png                  first channels against each other (3B, 5)
+  latents.png                    latents in the plane, UMAP (4, 6, 9)
+  latent_correlation.png         by time, over latent dimensions (4)
+  probes.png                     accuracy of the probes (4)
+
+References:
+  LaMbDA, Tables 1-5 and 8, App. A.6.4.
 """
 
 from collections.abc import Callable, Mapping, Sequence
