@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffax import benchmark
 from diffax.diffusion import losses
 from diffax.errors import UserError
 from diffax.systems import lambda_twin
@@ -82,6 +83,24 @@ def test_samples_follow_the_condition_and_the_key(made):
   assert np.ptp(drawn['x'], axis=1).max() > 0
   other = system.sample(params, frozen, {'y': -batch['y']}, jax.random.key(0))
   assert np.abs(other['x'] - drawn['x']).max() > 1e-4
+
+
+def test_latents_and_alignment_cost_nothing_when_sampling():
+  batch = series(4)
+  given = {'y': batch['y']}
+  key = jax.random.key(0)
+  costs = []
+  for alignment in (ALIGNMENT, None):
+    system = build(alignment=alignment)
+    params, frozen = jax.eval_shape(system.init, key, batch)
+    costs.append(benchmark.flops(system.sample, params, frozen, given, key))
+  t = jnp.ones((4,), jnp.int32)
+  network = lambda_twin.networks(info_of(), NETWORK, False)['x']
+  once = benchmark.flops(
+      lambda params: network.apply(params, batch['x'], t, given), params['x']
+  )
+  # Four steps of DDIM are four passes through one network.
+  assert costs == [4 * once, 4 * once]
 
 
 def test_known_frames_stay(made):
