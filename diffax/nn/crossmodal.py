@@ -135,6 +135,8 @@ class CrossModal(nn.Module):
     """Return c of Eq. 2, `[B, L / patch, D]`."""
     total = jnp.zeros(like.shape, self.dtype)
     for name in self.others:
+      if name not in given and not self.nullable:
+        raise ValueError(f'given: expected {self.others}, found no {name!r}.')
       if name not in given:
         total += jnp.broadcast_to(self.null[name], like.shape)
         continue

@@ -341,10 +341,10 @@ def networks(
         f'config.system.network.patch: expected a divisor of data.length '
         f'{info["length"]}, found {one.patch}.'
     )
-  if one.width % one.heads or one.width % 2:
+  if one.width % one.heads or one.width % 2 or one.width < 4:
     raise UserError(
-        f'config.system.network.width: expected an even multiple of heads '
-        f'{one.heads}, found {one.width}.'
+        'config.system.network.width: expected an even multiple of heads '
+        f'{one.heads} of 4 or more, found {one.width}.'
     )
   return built
 
