@@ -66,14 +66,6 @@ SIMILARITIES = ('cosine', 'dot')
 GROUPS = ('batch', 'window', 'sequence')
 RULES = ('uncertainty', 'fixed', 'literal', 'softplus')
 
-# So that all losses of latents are found in one place.
-nt_xent = alignment.nt_xent
-barlow_twins = alignment.barlow_twins
-vicreg = alignment.vicreg
-latent_mse = alignment.latent_mse
-centroid = alignment.centroid
-align = alignment.align
-
 # The learned s of Eq. 8 acts within these bounds.
 _S_BOUNDS = (-3.0, 3.0)
 

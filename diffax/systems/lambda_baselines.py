@@ -37,6 +37,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffax.diffusion import alignment as alignments
 from diffax.diffusion import gaussian
 from diffax.diffusion import guidance
 from diffax.diffusion import losses
@@ -581,7 +582,7 @@ class _Joint(_Rival):
         losses.window_contrastive, size=next(iter(fused.values())).shape[1],
         temperature=self.temperature, pool='mean', symmetric=True,
     )
-    apart = losses.align(contrast, list(fused.values()))
+    apart = alignments.align(contrast, list(fused.values()))
     return _Prediction(series, {}, {'contrast': self.contrast * apart})
 
   def sample(

@@ -359,12 +359,6 @@ def test_fixed_and_softplus_weights():
   assert .1 < end < .15
 
 
-def test_losses_of_latents_are_found_in_one_place():
-  for name in ('nt_xent', 'barlow_twins', 'vicreg', 'latent_mse', 'centroid',
-               'align'):
-    assert getattr(losses, name) is getattr(alignment, name)
-
-
 @pytest.mark.parametrize('call', [
     lambda p: losses.weights('sigma', p.at(T)),
     lambda p: losses.mahalanobis(p, ERROR, T, 'l3'),
