@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.diffusion import alignment
 from diffax.diffusion import losses
 from diffax.diffusion import process
 from diffax.diffusion import schedules
