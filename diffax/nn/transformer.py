@@ -81,6 +81,12 @@ class Attention(nn.Module):
     return back(jnp.swapaxes(out, 1, 2))
 
 
+# What these would keep for the backward pass is more than all the rest, and
+# to compute it again is cheap beside the traffic.
+_gelu = jax.checkpoint(lambda y: nn.gelu(y, approximate=False))
+_LayerNorm: Any = nn.remat(nn.LayerNorm)
+
+
 class Layer(nn.Module):
   """Apply Eq. 1, or Eq. 2 if there is a memory.
 
@@ -105,8 +111,8 @@ class Layer(nn.Module):
     def drop(y: Array) -> Array:
       return nn.Dropout(self.dropout, deterministic=not train)(y)
 
-    def norm(name: str) -> nn.LayerNorm:
-      return nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name=name)
+    def norm(name: str) -> Any:
+      return _LayerNorm(epsilon=1e-5, dtype=self.dtype, name=name)
 
     y = norm('norm_self')(x)
     x = x + drop(Attention(self.heads, self.dtype, name='self')(y, y))
@@ -115,7 +121,7 @@ class Layer(nn.Module):
       cross = Attention(self.heads, self.dtype, name='cross')
       x = x + drop(cross(y, memory))
     y = nn.Dense(self.hidden, dtype=self.dtype, name='in')(norm('norm')(x))
-    y = drop(nn.gelu(y, approximate=False))
+    y = drop(_gelu(y))
     return x + drop(nn.Dense(x.shape[-1], dtype=self.dtype, name='out')(y))
 
 

@@ -286,10 +286,15 @@ def our_step(
 def medians(
     calls: Mapping[str, Callable[[], Any]], warmup: int, repeats: int
 ) -> dict[str, float]:
-  """Time calls in turns, so that what else the machine does slows all."""
+  """Time calls in turns, so that what else the machine does slows all.
+
+  The first call of a turn is not counted: it has to get from the machine the
+  memory that the other library gave back.
+  """
   times: dict[str, list[float]] = {name: [] for name in calls}
   for turn in range(warmup + repeats):
     for name, call in calls.items():
+      call()
       start = time.perf_counter()
       call()
       if turn >= warmup:
@@ -419,8 +424,8 @@ def parse(words: list[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter
   )
-  parser.add_argument('--steps', type=int, default=5, help='timed steps')
-  parser.add_argument('--warmup', type=int, default=2, help='steps before')
+  parser.add_argument('--steps', type=int, default=5, help='timed turns')
+  parser.add_argument('--warmup', type=int, default=1, help='turns before')
   parser.add_argument('--batch', type=int, default=64)
   parser.add_argument('--length', type=int, default=300)
   parser.add_argument('--channels', type=int, nargs=2, default=(1, 1))
