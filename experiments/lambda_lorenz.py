@@ -266,7 +266,9 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   set_samples(config, 2)
   config.log_every = 5
   config.twin.batch_size = 16
-  config.eval.update({'max_windows': 16, 'projection': 'pca', 'learned': {}})
+  config.eval.update({'max_windows': 16, 'projection': 'pca'})
+  # An update would keep what is in it.
+  config.eval.learned = {}
 
 
 VARIANTS = {

@@ -79,6 +79,12 @@ def test_sizes_of_the_paper():
   np.testing.assert_allclose(sizes['large'] / 2e6, 25.0, atol=2.0)
 
 
+@pytest.mark.parametrize('name', CARDS)
+def test_smokes_train_no_network_for_a_score(name):
+  assert card(name).eval.learned
+  assert not card(name, 'smoke').eval.learned
+
+
 @pytest.fixture(scope='module')
 def environment(tmp_path_factory):
   cache = tmp_path_factory.mktemp('cache')
