@@ -246,3 +246,33 @@ def start_noise(
     raise UserError(f'start: expected one of {STARTS}, found {kind!r}.')
   noise = jax.random.normal(key, shape)
   return noise if kind == 'white' else t.sigma * noise
+
+
+def start_data(
+    key: Key,
+    process: Process,
+    mean: Array,
+    std: Array,
+    t: Array,
+    shape: tuple[int, ...],
+) -> Array:
+  """Draw x_t of data that are Gaussian, elementwise and in data space.
+
+  Where a process leaves signal at its end, this is what a reverse process
+  should start from, up to the shape of the data's distribution: without a
+  basis, N(alpha_t mean, alpha_t^2 std^2 + sigma_t^2).
+
+  Args:
+    key: random key.
+    process: the forward process.
+    mean: of x_0, broadcastable to [B, *S].
+    std: of x_0, broadcastable to [B, *S].
+    t: times [B].
+    shape: (B, *S).
+
+  Returns:
+    [B, *S], data space.
+  """
+  key_x0, key_noise = jax.random.split(key)
+  x0 = mean + std * jax.random.normal(key_x0, shape)
+  return corrupt(process, x0, jax.random.normal(key_noise, shape), t)

@@ -209,3 +209,22 @@ def test_start_noise(skeletal):
 def test_unknown_kinds_are_refused(skeletal, call):
   with pytest.raises(UserError, match='expected one of'):
     call(jnp.zeros([1, 5, 3]), skeletal().at(jnp.array([2])))
+
+
+def test_start_data_has_the_moments_of_noised_data(tree):
+  betas = np.stack([schedules.linear(40), schedules.constant(40, .02)], 1)
+  sigmas = [covariance.covariance(tree(2, n)) for n in range(2)]
+  forward = process.per_block(betas, sigmas, -1, 1)
+  mean, std = jnp.array([[1., -2, 0, 3]]), jnp.array([[.5, 1, 2, 0]])
+  t = jnp.full([40_000], 40)
+  found = np.asarray(gaussian.start_data(
+      jax.random.key(0), forward, mean, std, t, (40_000, 4)))
+  powers = np.repeat(np.prod(1 - betas, axis=0), 2)
+  noise = np.kron(np.eye(2), np.ones((2, 2))) * np.sqrt(
+      np.outer(1 - powers, 1 - powers))
+  noise[:2, :2] *= sigmas[0]
+  noise[2:, 2:] *= sigmas[1]
+  np.testing.assert_allclose(
+      found.mean(0), np.sqrt(powers) * mean[0], atol=0.04)
+  np.testing.assert_allclose(
+      np.cov(found.T), noise + np.diag(powers * std[0] ** 2), atol=0.06)
