@@ -18,10 +18,10 @@ Clusters by dynamic time warping, real and generated windows together, say which
 kinds of real windows were never generated.
 
 References:
-  Gray and Markel, "Distance measures for speech processing", 1976 (1). Petitjean
-  et al., "A global averaging method for dynamic time warping", 2011 (DBA, the
-  centroids). Meehan et al., "A non-parametric test to detect data-copying in
-  generative models", 2020 (the comparison behind 2 and 3).
+  Gray and Markel, "Distance measures for speech processing", 1976 (1).
+  Petitjean et al., "A global averaging method for dynamic time warping", 2011
+  (DBA, the centroids). Meehan et al., "A non-parametric test to detect
+  data-copying in generative models", 2020 (the comparison behind 2 and 3).
 """
 
 import importlib.util
