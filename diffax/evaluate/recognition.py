@@ -130,6 +130,7 @@ class Classifier:
     rate: of Adam.
     decay: of the weights.
     validations: how often validation windows are classified.
+    val_windows: how many of them, evenly spaced, at most.
     select: one of `SELECT`.
     together: seeds trained side by side, 0 for all; None is one after the
       other on a processor and all on accelerators.
@@ -142,6 +143,7 @@ class Classifier:
   rate: float = 1e-3
   decay: float = 1e-4
   validations: int = 10
+  val_windows: int = 512
   select: str = 'val'
   together: int | None = None
   network: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -173,7 +175,7 @@ class Quality:
       default_factory=dict
   )
   clusters: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
-  windows: int = 400
+  windows: int = 200
 
 
 class _Job(NamedTuple):
@@ -359,6 +361,7 @@ def _check(
       **{f'classifier.{name}': value for name, value in (
           ('steps', plan.steps), ('epochs', plan.epochs),
           ('batch_size', plan.batch_size), ('validations', plan.validations),
+          ('val_windows', plan.val_windows),
       ) if value is not None},
       **({} if grades is None else {'quality.windows': grades.windows}),
   }
@@ -513,7 +516,11 @@ def _validation(
         "eval.classifier.select: expected validation windows for 'val', found "
         "none; give data.val_share, or take 'last'."
     )
-  return part['window'], part['label']
+  total = len(part['label'])
+  rows = np.unique(
+      np.linspace(0, total - 1, min(total, plan.val_windows)).astype(int)
+  )
+  return part['window'][rows], part['label'][rows]
 
 
 def _row(

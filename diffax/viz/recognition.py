@@ -29,7 +29,7 @@ def confusions(
     classes: Sequence[str],
     *,
     title: str,
-    columns: int = 3,
+    columns: int | None = None,
 ) -> None:
   """Draw what share of the windows of each class is called what.
 
@@ -38,7 +38,7 @@ def confusions(
     matrices: `[K, K]` counts by name, rows are true.
     classes: K names.
     title: of the picture.
-    columns: of the grid.
+    columns: of the grid; by default a number that leaves no gap.
 
   Raises:
     UserError: if there is no matrix, one does not fit the classes, or
@@ -54,6 +54,9 @@ def confusions(
           f'{path}: {name!r}: expected counts [{count}, {count}], found '
           f'{list(counts.shape)}.'
       )
+  columns = columns or next(
+      (n for n in (3, 4, 2) if len(matrices) % n == 0), 3
+  )
   columns = min(columns, len(matrices))
   rows = -(-len(matrices) // columns)
   side = 0.52 * count + 0.9
@@ -268,9 +271,9 @@ def copies(
       axes.set_ylabel('share of windows', fontsize=9)
   figure.supxlabel(xlabel, fontsize=9)
   figure.suptitle(title, fontsize=11)
-  figure.legend(
-      shown, ['generated', 'real, held out'], loc='outside lower center',
-      ncols=2, frameon=False, fontsize=9,
+  grid[0, 0].legend(
+      shown, ['generated', 'real, held out'], loc='best', frameon=False,
+      fontsize=8,
   )
   figure.savefig(pose.writable(path), dpi=160)
 
@@ -311,9 +314,8 @@ def centroids(
   figure = figures.Figure(
       figsize=(max(2.2 * columns, 5.5), 1.5 * rows + 1.0), layout='constrained'
   )
-  grid = figure.subplots(
-      rows, columns, squeeze=False, sharex=True, sharey=True
-  )
+  # A cluster of one wild window would flatten all others on one scale.
+  grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
   lines: list[Any] = []
   for axes, k in zip(grid.flat, np.argsort(-counts.sum(0), kind='stable')):
     lines = [

@@ -272,6 +272,20 @@ def test_draws_depend_on_the_seed_and_the_batch_alone(tmp_path):
   assert more[:4] == first and not set(first) & set(other)
 
 
+def test_validation_windows_are_spread():
+  data = recognition._Data(INFO, PARTS, *_windows(2, 9), {})
+  window, label = recognition._validation(
+      data, recognition.Classifier(val_windows=4)
+  )
+  np.testing.assert_array_equal(window, PARTS['val']['window'][[0, 7, 15, 23]])
+  assert label.tolist() == [0, 1, 0, 2]
+  whole = recognition._validation(data, recognition.Classifier())
+  np.testing.assert_array_equal(whole[0], PARTS['val']['window'])
+  assert recognition._validation(
+      data, recognition.Classifier(select='last')
+  ) is None
+
+
 def test_epochs_train_larger_sets_longer():
   plan = recognition.Classifier(steps=None, epochs=100)
   assert plan.length(88) == 138 and plan.length(640) == 1000
