@@ -6,6 +6,10 @@
 Kernels span time alone: the channels of the sensors stay apart until W_1,
 which reads all of them. Dropout follows the first two linear layers.
 
+Convolutions are the products of `unet.TimeConv`, and the pooling is a maximum:
+inside a compiled loop on a processor their gradients take a tenth of the time
+of those of convolutions.
+
 References:
   Oppel and Munz, "IMUDiffusion: A Diffusion Model for Multivariate Time Series
   Synthetisation for Inertial Motion Capturing Systems", 2024, its classifier.
@@ -15,9 +19,11 @@ References:
 from collections.abc import Sequence
 from typing import Any
 
+import einops
 from flax import linen as nn
 import jax.numpy as jnp
 
+from diffax.nn.unet import TimeConv
 from diffax.typing import Array
 
 
@@ -53,13 +59,19 @@ class Recogniser(nn.Module):
     Returns:
       `[B, classes]` float32.
     """
-    x = x[..., None].astype(self.dtype)
+    # The axes of the sensors stand where an image has its bins.
+    x = einops.rearrange(x.astype(self.dtype), 'b l c -> b c l 1')
     for layer, width in enumerate(self.filters, 1):
-      kernel = (self.taps, 1)
-      x = nn.Conv(width, kernel, dtype=self.dtype, name=f'conv_{layer}')(x)
-      x = nn.relu(x)
+      conv = TimeConv(
+          width, self.taps, dtype=self.dtype, name=f'conv_{layer}'
+      )
+      x = nn.relu(conv(x))
       if layer == 2:
-        x = nn.max_pool(x, (self.pool, 1), (self.pool, 1))
+        # Samples that fill no pool are dropped.
+        x = x[:, :, :x.shape[2] // self.pool * self.pool]
+        x = einops.reduce(
+            x, 'b c (l p) d -> b c l d', 'max', p=self.pool
+        )
     x = x.reshape(len(x), -1)
     for layer, width in enumerate(self.hidden, 1):
       x = nn.relu(nn.Dense(width, dtype=self.dtype, name=f'linear_{layer}')(x))
