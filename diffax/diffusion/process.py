@@ -90,6 +90,18 @@ class Process:
     """Look up the level of times `t` [B], integers 0 .. T: [B, *E]."""
     return jax.tree.map(lambda table: jnp.asarray(table)[t], self.levels)
 
+  def marginal(self, t: Array) -> tuple[Array, Array]:
+    """Return the scales of single elements of x_t in data space: [B, *E].
+
+    Signal scales must not differ between directions that the basis mixes, as
+    they do in no process of this module.
+    """
+    level = self.at(t)
+    if self.basis is None:
+      return level.alpha, level.sigma
+    variance = _rotate(level.sigma**2, self.basis.T**2, self.axis)
+    return level.alpha, jnp.sqrt(variance)
+
   def to_basis(self, x: Array) -> Array:
     """Rotate samples [B, *S] from data space into directions: U^T x."""
     return x if self.basis is None else _rotate(x, self.basis, self.axis)

@@ -17,12 +17,22 @@ T, so a sample starts from what is left of the windows of its class c,
 with mu_c, s_c of each bin and channel over the picked windows. Choosing
 `zero_terminal` betas closes the gap from the other end.
 
+Spectra are small beside the noise, and smaller with every bin: the network has
+to return most of its input to great precision, which takes it long to learn.
+With the prediction `residual` it need not. Given the moments mu, s of Eq. 3,
+
+  (5)  x_0 = E[x_0 | x_t] + std(x_0 | x_t) r(x_t, t, class)
+
+with the mean and deviation of Gaussian data (`gaussian.guess`), and the loss
+of Eq. 2 is of r. Before any training r = 0, and samples are Gaussian with the
+spectrum of their class.
+
 The paper trains one network for each class. Its rival here is one network for
 all, given the class or, at times, none, and guided,
 
-  (5)  x_0 = x_0(no class) + scale (x_0(class) - x_0(no class)).
+  (6)  x_0 = x_0(no class) + scale (x_0(class) - x_0(no class)).
 
-The numbers of (3) and the covariance of nonisotropic noise come from
+The moments and the covariance of nonisotropic noise come from
 `info['picked']`, not from an earlier stage: a run that is restored builds its
 source, hence them, anew.
 
@@ -30,6 +40,8 @@ References:
   Oppel and Munz, "IMUDiffusion: A Diffusion Model for Multivariate Time Series
   Synthetisation for Inertial Motion Capturing Systems", 2024.
   Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, Eq. 6.
+  Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
+  Models", 2022, Table 1, for Eq. 5.
   Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed",
   WACV 2024.
 """
@@ -62,6 +74,9 @@ from diffax.typing import DenoiseFn
 from diffax.typing import Key
 from diffax.typing import Params
 
+PREDICTIONS = (*gaussian.KINDS, 'residual')
+# Of coefficients that hardly move, so that a residual has a scale.
+_LEAST_STD = 1e-3
 PRIORS = ('matched', 'standard')
 NOISES = ('isotropic', 'nonisotropic')
 BLOCKS = ('sensor', 'all')
@@ -89,7 +104,7 @@ def imu_diffusion(
   Args:
     info: of the data source: `length`, `channels`, `sensors`, `classes`, and
       `picked`, the windows to learn from as `segments('train')` returns them,
-      if anything is computed from them (the matched prior, the covariance).
+      if anything is computed from them (moments, covariance).
     process: arguments of `window_process`.
     sampler: `name` ddpm, ddim or dpm_solver_pp and its arguments; `steps`,
       `spacing`.
@@ -99,10 +114,11 @@ def imu_diffusion(
     conditional: one network for all classes; else the paper's one for each,
       trained side by side (`per_class`).
     prior: what a sample starts from, `matched` or `standard` (Eq. 3 or 4).
-    prediction: of the network: noise, x0 or velocity.
+    prediction: of the network: noise (the paper's), x0, velocity or residual
+      (Eq. 5).
     beta: width of the parabola of the smooth L1 loss.
     class_dropout: rate at which the class is hidden while training.
-    guidance: scale of Eq. 5; 1 runs the network once a step.
+    guidance: scale of Eq. 6; 1 runs the network once a step.
     member_clip: greatest norm of the gradient of each class's network, where
       they are apart; None for no bound.
     dtype: of the network; parameters stay float32.
@@ -115,13 +131,14 @@ def imu_diffusion(
     UserError: a setting is wrong, or `info` lacks what it needs.
   """
   _one_of('prior', prior, PRIORS)
-  _one_of('prediction', prediction, gaussian.KINDS)
+  _one_of('prediction', prediction, PREDICTIONS)
   _one_of('domain', domain, tuple(signal.LAYOUTS))
   _check_guidance(conditional, class_dropout, guidance)
   if process.get('zero_terminal') and prediction == 'noise':
     raise UserError(
         'config.system.prediction: noise says nothing about x_0 where no '
-        'signal is left; with process.zero_terminal take velocity or x0.'
+        'signal is left; with process.zero_terminal take velocity, x0 or '
+        'residual.'
     )
   images = _built(signal.LAYOUTS[domain], layout or {}, 'layout')
   shape = images.shape(info['length'], len(info['channels']))
@@ -139,7 +156,11 @@ def imu_diffusion(
           process, 'process',
       ),
       sampler=reverse_sampler(process['steps'], **sampler),
-      start=moments(info, images) if prior == 'matched' else None,
+      moments=(
+          moments(info, images)
+          if prior == 'matched' or prediction == 'residual' else None
+      ),
+      prior=prior,
       sensors=channels_of(info['sensors'], images.parts),
       prediction=prediction,
       beta=beta,
@@ -154,8 +175,8 @@ class Moments(NamedTuple):
   """Hold moments of images by class, over windows and frames.
 
   Attributes:
-    mean: [K, F, 1, D] float32.
-    std: [K, F, 1, D] float32.
+    mean: [K + 1, F, 1, D] float32, that of all classes last.
+    std: [K + 1, F, 1, D] float32, the same.
   """
 
   mean: np.ndarray
@@ -180,9 +201,10 @@ class Diffusion:
     network: predicts what `prediction` names.
     process: forward process of images.
     sampler: what draws them.
-    start: moments of the matched prior; None for the standard one.
+    moments: of the picked windows; None if nothing needs them.
+    prior: what a sample starts from.
     sensors: channels of an image by sensor.
-    prediction: noise, x0 or velocity.
+    prediction: noise, x0, velocity or residual.
     beta: of the loss.
     class_dropout: rate.
     guidance: scale.
@@ -194,7 +216,8 @@ class Diffusion:
   network: UNet
   process: processes.Process
   sampler: Reverse
-  start: Moments | None
+  moments: Moments | None
+  prior: str
   sensors: Mapping[str, Sequence[int]]
   prediction: str
   beta: float
@@ -224,7 +247,7 @@ class Diffusion:
     t = jax.random.randint(key_t, (len(x0),), 1, self.process.steps + 1)
     noise = jax.random.normal(key_noise, x0.shape)
     label = self.hide(key_class, batch['label'])
-    xt, target = self.corrupt(x0, noise, t)
+    xt, target = self.corrupt(x0, noise, t, label)
     error = self.predict(params, xt, t, label) - target
     by_sensor = {
         f'loss_{name}': self.reduce(error, channels)
@@ -232,22 +255,43 @@ class Diffusion:
     }
     return self.reduce(error, range(self.shape[2])), by_sensor
 
-  def corrupt(self, x0: Array, noise: Array, t: Array) -> tuple[Array, Array]:
+  def corrupt(
+      self, x0: Array, noise: Array, t: Array, label: Array
+  ) -> tuple[Array, Array]:
     """Return x_t and what the network should say of it, in data space."""
-    level, x0 = self.process.at(t), self.process.to_basis(x0)
-    target = gaussian.target(self.prediction, x0, noise, level)
-    xt = gaussian.diffuse(x0, noise, level)
-    return self.process.from_basis(xt), self.process.from_basis(target)
+    level, turned = self.process.at(t), self.process.to_basis(x0)
+    xt = self.process.from_basis(gaussian.diffuse(turned, noise, level))
+    if self.prediction == 'residual':
+      guess = self.guess(xt, t, label)
+      return xt, (x0 - guess.mean) / guess.std
+    target = gaussian.target(self.prediction, turned, noise, level)
+    return xt, self.process.from_basis(target)
+
+  def guess(self, xt: Array, t: Array, label: Array) -> gaussian.Guess:
+    """Guess x_0 from the moments of the labels `[B]`."""
+    mean, std = self.of_classes(label)
+    std = jnp.maximum(std, _LEAST_STD)
+    return gaussian.guess(xt, mean, std, *self.process.marginal(t))
+
+  def of_classes(self, label: Array) -> tuple[Array, Array]:
+    """Return mean and deviation of labels `[B]`: `[B, F, 1, D]` each."""
+    assert self.moments is not None
+    mean, std = self.moments
+    return jnp.asarray(mean)[label], jnp.asarray(std)[label]
 
   def hide(self, key: Key, label: Array) -> Array:
-    """Replace some labels `[B]` by the null class."""
+    """Replace some labels `[B]` by the null class, if there is one."""
+    if not self.network.classes:
+      return label
     hidden = jax.random.bernoulli(key, self.class_dropout, label.shape)
     return jnp.where(hidden, self.network.classes, label)
 
   def predict(
-      self, params: Params, xt: Array, t: Array, label: Array | None
+      self, params: Params, xt: Array, t: Array, label: Array
   ) -> Array:
     """Run the network on what can differ from 0."""
+    if self.prediction == 'residual':
+      xt = self.guess(xt, t, label).unit
     seen = jnp.where(self.mask, xt, 0)
     return jnp.asarray(self.network.apply(params, seen, t, label))
 
@@ -257,23 +301,32 @@ class Diffusion:
     mask = self.mask & jnp.asarray(chosen)[None, None, None]
     return jnp.mean(losses.smooth_l1(error, mask, self.beta))
 
-  def denoiser(self, params: Params, label: Array | None) -> DenoiseFn:
-    """Return the prediction of x_0 for labels `[B]`; None for no class."""
+  def denoiser(self, params: Params, label: Array) -> DenoiseFn:
+    """Return the prediction of x_0 for labels `[B]`, the null class too."""
 
     def denoise(xt: Array, t: Array) -> Array:
-      said = self.process.to_basis(self.predict(params, xt, t, label))
-      rotated, level = self.process.to_basis(xt), self.process.at(t)
-      x0 = gaussian.to_x0(self.prediction, said, rotated, level)
-      return jnp.where(self.mask, self.process.from_basis(x0), 0)
+      said = self.predict(params, xt, t, label)
+      return jnp.where(self.mask, self.to_x0(said, xt, t, label), 0)
 
     return denoise
+
+  def to_x0(self, said: Array, xt: Array, t: Array, label: Array) -> Array:
+    """Turn what the network says into x_0, all in data space."""
+    if self.prediction == 'residual':
+      guess = self.guess(xt, t, label)
+      return guess.mean + guess.std * said
+    turn = self.process.to_basis
+    x0 = gaussian.to_x0(
+        self.prediction, turn(said), turn(xt), self.process.at(t)
+    )
+    return self.process.from_basis(x0)
 
   def begin(self, key: Key, label: Array) -> Array:
     """Draw what samples start from (Eq. 3 or 4), `[B, F, N, D]`."""
     shape = (len(label), *self.shape)
-    if self.start is None:
+    if self.prior == 'standard':
       return jax.random.normal(key, shape)
-    mean, std = (jnp.asarray(table)[label] for table in self.start)
+    mean, std = self.of_classes(label)
     t = jnp.full(label.shape, int(self.sampler.times[0]))
     return gaussian.start_data(key, self.process, mean, std, t, shape)
 
@@ -286,7 +339,9 @@ class Diffusion:
     denoise = self.denoiser(params, label)
     if self.guidance != 1:
       denoise = guidances.classifier_free(
-          denoise, self.denoiser(params, None), self.guidance
+          denoise,
+          self.denoiser(params, jnp.full_like(label, self.network.classes)),
+          self.guidance,
       )
     key_start, key = jax.random.split(key)
     image = samplers.reverse(
@@ -504,13 +559,14 @@ def _unit_trace(matrix: np.ndarray) -> np.ndarray:
 
 
 def moments(info: Mapping[str, Any], layout: signal.Layout) -> Moments:
-  """Measure images of the picked windows of each class, for Eq. 3."""
+  """Measure images of the picked windows, of each class and of all."""
   data = picked(info)
   image = np.asarray(jax.jit(layout.to_image)(data['window']), np.float64)
   groups = [image[data['label'] == k] for k in range(len(info['classes']))]
   if not all(map(len, groups)):
     lacking = [k for k, group in zip(info['classes'], groups) if not len(group)]
     raise UserError(f'info.picked: expected every class, found no {lacking}.')
+  groups.append(image)
   return Moments(*(
       np.stack([f(x, (0, 2), keepdims=True)[0] for x in groups]).astype('f4')
       for f in (np.mean, np.std)
@@ -522,8 +578,8 @@ def picked(info: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
   if 'picked' not in info:
     raise UserError(
         'info.picked: expected the windows to learn from, whose moments the '
-        'matched prior and nonisotropic noise need, found none; '
-        "prior='standard' and noise='isotropic' do without."
+        'matched prior, residuals and nonisotropic noise need, found none; '
+        "prior='standard', prediction='noise', noise='isotropic' do without."
     )
   return info['picked']
 

@@ -228,3 +228,22 @@ def test_start_data_has_the_moments_of_noised_data(tree):
       found.mean(0), np.sqrt(powers) * mean[0], atol=0.04)
   np.testing.assert_allclose(
       np.cov(found.T), noise + np.diag(powers * std[0] ** 2), atol=0.06)
+
+
+def test_guess_is_the_posterior_of_gaussian_data():
+  # The density of x_0 given x_t, on a grid, by Bayes.
+  grid = np.linspace(-30, 30, 200_001)
+  for xt, mean, std, alpha, sigma in (
+      (0.3, 1.0, 0.5, 0.9, 0.4), (-2.0, 0.2, 3.0, 0.3, 0.95)
+  ):
+    square = ((grid - mean) / std) ** 2 + ((xt - alpha * grid) / sigma) ** 2
+    weight = np.exp(0.5 * (square.min() - square))
+    weight /= weight.sum()
+    centre = np.sum(weight * grid)
+    spread = np.sqrt(np.sum(weight * (grid - centre) ** 2))
+    found = gaussian.guess(*map(jnp.float32, (xt, mean, std, alpha, sigma)))
+    np.testing.assert_allclose(found.mean, centre, rtol=1e-4)
+    np.testing.assert_allclose(found.std, spread, rtol=1e-4)
+    np.testing.assert_allclose(
+        found.unit, (xt - alpha * mean) / np.hypot(alpha * std, sigma),
+        rtol=1e-5)

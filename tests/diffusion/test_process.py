@@ -195,6 +195,19 @@ def test_blocks_keep_their_schedule_and_covariance(tree):
       )), atol=1e-6)
 
 
+def test_marginal_is_the_diagonal_of_the_noise(tree):
+  betas = np.stack([schedules.linear(10), schedules.constant(10, .1)], 1)
+  sigmas = [covariance.covariance(tree(n, n)) for n in (3, 4)]
+  alpha, sigma = process.per_block(betas, sigmas, -1, 2).marginal(
+      jnp.array([0, 10]))
+  power = np.repeat(np.prod(1 - betas, axis=0), [3, 4])
+  spread = np.concatenate([np.diag(s) for s in sigmas]) * (1 - power)
+  assert alpha.shape == sigma.shape == (2, 1, 7)
+  np.testing.assert_allclose(alpha[1, 0], np.sqrt(power), rtol=1e-6)
+  np.testing.assert_allclose(sigma[1, 0], np.sqrt(spread), rtol=1e-5)
+  np.testing.assert_allclose(sigma[0], 0)
+
+
 def test_basis_is_orthonormal_on_any_axis(tree):
   betas = schedules.cosine(4)
   sigma = covariance.covariance(tree(5, 1))

@@ -208,7 +208,7 @@ def scrambled(params, scale=0.3):
   )
 
 
-@pytest.mark.parametrize('kind', gaussian.KINDS)
+@pytest.mark.parametrize('kind', imu.PREDICTIONS)
 def test_a_network_that_knows_restores_the_windows(kind, monkeypatch):
   model = model_of(
       prediction=kind, process={**PROCESS, 'noise': 'nonisotropic'}
@@ -217,9 +217,10 @@ def test_a_network_that_knows_restores_the_windows(kind, monkeypatch):
   image = model.layout.to_image(jnp.asarray(batch['window']))
   noise = jax.random.normal(jax.random.key(0), image.shape)
   t = jnp.full(len(image), 40)
-  xt, target = model.corrupt(image, noise, t)
+  label = jnp.asarray(batch['label'])
+  xt, target = model.corrupt(image, noise, t, label)
   monkeypatch.setattr(type(model), 'predict', lambda *_: target)
-  found = model.denoiser(None, None)(xt, t)
+  found = model.denoiser(None, label)(xt, t)
   np.testing.assert_allclose(found, image, atol=2e-5)
 
 
@@ -251,6 +252,39 @@ def test_guidance_moves_samples_from_no_class_to_one(made):
   np.testing.assert_array_equal(draw(none), draw(none, 1))
   assert np.abs(draw(strong) - draw(none)).max() > 1e-2
   assert np.abs(draw(strong) - draw(strong, 1)).max() > 1e-2
+
+
+def test_residuals_begin_at_the_moments_of_the_class():
+  info = info_of()
+  model = model_of(
+      info=info, prediction='residual', prior='matched', domain='time',
+      layout={}, sampler={'name': 'ddpm', 'steps': 60},
+  )
+  label = jnp.repeat(jnp.arange(CLASSES), 100)
+  params, _ = jax.jit(model.init)(jax.random.key(0), {})
+  drawn = np.asarray(jax.jit(model.sample)(
+      params, {}, {'label': label}, jax.random.key(1)
+  )['window'])
+  for k in range(CLASSES):
+    real = info['picked']['window'][info['picked']['label'] == k]
+    made = drawn[np.asarray(label) == k]
+    np.testing.assert_allclose(made.mean((0, 1)), real.mean((0, 1)), atol=0.06)
+    np.testing.assert_allclose(made.std((0, 1)), real.std((0, 1)), rtol=0.08)
+
+
+def test_targets_of_residuals_are_of_order_one():
+  model = model_of(prediction='residual')
+  data = windows(60)
+  image = model.layout.to_image(jnp.asarray(data['window']))
+  noise = jax.random.normal(jax.random.key(0), image.shape)
+  label = jnp.asarray(data['label'])
+  for time in (1, 30, 60):
+    t = jnp.full(len(image), time)
+    xt, target = model.corrupt(image, noise, t, label)
+    seen = model.guess(xt, t, label).unit
+    for x in (target, seen):
+      scale = np.std(np.asarray(x), (0, 2))[np.asarray(model.mask)[0, :, 0]]
+      np.testing.assert_allclose(scale, 1, atol=0.2)
 
 
 def train(system, batch, count, value=1e-2):
