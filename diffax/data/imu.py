@@ -115,9 +115,11 @@ def source(
     `name, rate, length, shift, channels, sensors, units, gravity, classes,
     subjects, held_out` (`persons` or `random groups`), `fold, test_subject,
     mean` [6]`, std` [6]`, epoch_size` (the number of picks), `recordings`
-    (names), `picks` (recording and start of each), `windows` and `seconds` (of
-    each person and class, [S, K]), `counts` (windows by split and class, [K]),
-    `lacking` (pairs of a person and a class without a window) and `notes`.
+    (names), `picks` (recording and start of each), `picked` (what
+    `segments('train')` gives, for models that take its moments), `windows` and
+    `seconds` (of each person and class, [S, K]), `counts` (windows by split and
+    class, [K]), `lacking` (pairs of a person and a class without a window) and
+    `notes`.
 
   Raises:
     UserError: a setting is wrong.
@@ -452,7 +454,7 @@ def _served(
     ])
     return {'window': window[rows], 'label': label[rows]}
 
-  return Source(info, batch, segments)
+  return Source({**info, 'picked': picked}, batch, segments)
 
 
 def _gather(

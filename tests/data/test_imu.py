@@ -113,6 +113,8 @@ def test_the_parts_share_no_sample(reading: imu_recordings.Reading) -> None:
     for other, second in picked[:i]:
       assert index != other or abs(start - second) >= 160
   np.testing.assert_array_equal(source.info['picks'], picked)
+  for name, values in source.segments('train').items():
+    np.testing.assert_array_equal(source.info['picked'][name], values)
 
 
 def test_validation_may_take_whole_recordings(
