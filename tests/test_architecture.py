@@ -19,7 +19,7 @@ ALLOWED = {
     'data': {'body', 'signal'},
     'metrics': {'body'},
     'viz': {'body'},
-    'systems': {'body', 'diffusion', 'nn', 'data', 'metrics'},
+    'systems': {'body', 'diffusion', 'nn', 'data', 'metrics', 'signal'},
     'train': {'systems', 'data', 'metrics'},
 }
 

@@ -6,11 +6,17 @@ Human3.6M, FreeMan and 3DPW find their place in this table.
 from collections.abc import Callable, Mapping
 import functools
 
+from diffax.data import basicmotions
+from diffax.data import dsads
 from diffax.data import dynamics
 from diffax.data import embry
 from diffax.data import gait_signals
+from diffax.data import imu_csv
+from diffax.data import imu_signals
 from diffax.data import motion
+from diffax.data import motionsense
 from diffax.data import rbds
+from diffax.data import realdisp
 from diffax.data.base import Source
 
 SOURCES: Mapping[str, Callable[..., Source]] = {
@@ -23,4 +29,10 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     'embry': embry.embry,
     'rbds': rbds.rbds,
     'gait_synthetic': gait_signals.gait_synthetic,
+    'realdisp': realdisp.realdisp,
+    'motionsense': motionsense.motionsense,
+    'dsads': dsads.dsads,
+    'basicmotions': basicmotions.basicmotions,
+    'imu_csv': imu_csv.imu_csv,
+    'imu_synthetic': imu_signals.imu_synthetic,
 }

@@ -16,14 +16,24 @@ The noise of x_0 is (x_t - alpha_t x_0) / sigma_t with sigma_t of the marginal:
 an error of the noise is one of x_0 scaled by -alpha_t / sigma_t, whatever the
 covariance. In (6) 1/n_s - 1/n_t thus becomes 1/r - 1 for the noise.
 
+Were x_0 N(m, s^2), x_t would have the deviation v = sqrt(alpha_t^2 s^2 +
+sigma_t^2) and tell of x_0
+
+  (7)  x_0 | x_t ~ N(m + alpha_t s^2 / v^2 (x_t - alpha_t m),
+                     (s sigma_t / v)^2).
+
 References:
   Ho et al., "Denoising Diffusion Probabilistic Models", 2020, Eq. 4, 6, 7.
   Salimans and Ho, "Progressive Distillation", 2022, App. D (velocity).
+  Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
+  Models", 2022, Table 1: (7) with m = 0 and one s is its preconditioning.
   Curreli et al., "Nonisotropic Gaussian Diffusion for Realistic 3D Human
   Motion Prediction", CVPR 2025, Eq. 6-8, 36, 40. Where its Eq. 39-41 print
   Lambda_t and Eq. 7 prints Lambda_q, (2) and (4) give Lambda_bar_t and the
   root of Lambda_q.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -167,6 +177,47 @@ def to_x0(kind: str, output: Array, xt: Array, t: Level) -> Array:
   return (t.alpha * xt - t.sigma * output) / (t.alpha**2 + t.sigma**2)
 
 
+class Guess(NamedTuple):
+  """Hold what x_t tells of Gaussian data, elementwise (Eq. 7).
+
+  A network that predicts r of x_0 = mean + std r, given `unit`, has an input
+  and a target of order 1 at all times and in every element, and at r = 0 it is
+  the best denoiser of data with these moments.
+
+  Attributes:
+    mean: of x_0 given x_t [B, *S].
+    std: of x_0 given x_t, broadcastable to [B, *S].
+    unit: x_t less its mean, over its deviation [B, *S].
+  """
+
+  mean: Array
+  std: Array
+  unit: Array
+
+
+def guess(
+    xt: Array, mean: Array, std: Array, alpha: Array, sigma: Array
+) -> Guess:
+  """Guess x_0 from x_t and moments alone, Eq. 7.
+
+  Args:
+    xt: samples [B, *S].
+    mean: m of x_0, broadcastable to [B, *S].
+    std: s of x_0, above 0, broadcastable to [B, *S].
+    alpha: signal scale of each element [B, *E], see `Process.marginal`.
+    sigma: noise scale of each element [B, *E].
+
+  Returns:
+    Guess.
+
+  References:
+    Karras et al. 2022, Eq. 7 and Table 1.
+  """
+  v = jnp.sqrt((alpha * std) ** 2 + sigma**2)
+  unit = (xt - alpha * mean) / v
+  return Guess(mean + alpha * std**2 / v * unit, std * sigma / v, unit)
+
+
 def standardise(error: Array, t: Level) -> Array:
   """Divide an error by the noise scale, Sigma_bar_t^(-1/2) of data space.
 
@@ -246,3 +297,33 @@ def start_noise(
     raise UserError(f'start: expected one of {STARTS}, found {kind!r}.')
   noise = jax.random.normal(key, shape)
   return noise if kind == 'white' else t.sigma * noise
+
+
+def start_data(
+    key: Key,
+    process: Process,
+    mean: Array,
+    std: Array,
+    t: Array,
+    shape: tuple[int, ...],
+) -> Array:
+  """Draw x_t of data that are Gaussian, elementwise and in data space.
+
+  Where a process leaves signal at its end, this is what a reverse process
+  should start from, up to the shape of the data's distribution: without a
+  basis, N(alpha_t mean, alpha_t^2 std^2 + sigma_t^2).
+
+  Args:
+    key: random key.
+    process: the forward process.
+    mean: of x_0, broadcastable to [B, *S].
+    std: of x_0, broadcastable to [B, *S].
+    t: times [B].
+    shape: (B, *S).
+
+  Returns:
+    [B, *S], data space.
+  """
+  key_x0, key_noise = jax.random.split(key)
+  x0 = mean + std * jax.random.normal(key_x0, shape)
+  return corrupt(process, x0, jax.random.normal(key_noise, shape), t)

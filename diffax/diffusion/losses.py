@@ -28,6 +28,10 @@ without bound as alpha does; with s = log of the loss at the optimum,
 
   (8)  weighted    exp(-s) L + s.
 
+An error e of what a network predicts may be counted as it is,
+
+  (9)  smooth l1   e^2 / (2 beta) where |e| < beta, else |e| - beta / 2.
+
 References:
   Curreli et al., "Nonisotropic Gaussian Diffusion for Realistic 3D Human
   Motion Prediction", CVPR 2025, Eq. 8, 10 and its released code.
@@ -39,6 +43,7 @@ References:
   Scene Geometry and Semantics", CVPR 2018, Eq. 7-8.
   Zhu et al., "Discrete Contrastive Diffusion for Cross-Modal Music and Image
   Generation", ICLR 2023, Eq. 9.
+  Girshick, "Fast R-CNN", ICCV 2015, Eq. 3 (smooth l1).
 """
 
 from collections.abc import Callable
@@ -123,6 +128,25 @@ def mahalanobis(
   if norm == 'l2':
     return jnp.mean(scale * whitened**2, axes)
   return _root(jnp.sum((scale * whitened) ** 2, axes))
+
+
+def smooth_l1(
+    error: Array, mask: Array | None = None, beta: float = 1.0
+) -> Array:
+  """Reduce errors to one smooth L1 loss per sample, Eq. 9.
+
+  Args:
+    error: [B, *S].
+    mask: which elements count, broadcastable to [B, *S]; default all.
+    beta: width of the parabola.
+
+  Returns:
+    [B], the mean over the elements that count.
+  """
+  size = jnp.abs(error)
+  loss = jnp.where(size < beta, 0.5 * size**2 / beta, size - 0.5 * beta)
+  where = None if mask is None else jnp.broadcast_to(mask, error.shape)
+  return jnp.mean(loss, axis=tuple(range(1, error.ndim)), where=where)
 
 
 class Best(NamedTuple):

@@ -27,12 +27,14 @@ References:
   text after Eq. 6 prints Lambda_t).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 from diffax.diffusion import covariance as covariance_lib
 from diffax.errors import UserError
@@ -87,6 +89,18 @@ class Process:
   def at(self, t: Array) -> Level:
     """Look up the level of times `t` [B], integers 0 .. T: [B, *E]."""
     return jax.tree.map(lambda table: jnp.asarray(table)[t], self.levels)
+
+  def marginal(self, t: Array) -> tuple[Array, Array]:
+    """Return the scales of single elements of x_t in data space: [B, *E].
+
+    Signal scales must not differ between directions that the basis mixes, as
+    they do in no process of this module.
+    """
+    level = self.at(t)
+    if self.basis is None:
+      return level.alpha, level.sigma
+    variance = _rotate(level.sigma**2, self.basis.T**2, self.axis)
+    return level.alpha, jnp.sqrt(variance)
 
   def to_basis(self, x: Array) -> Array:
     """Rotate samples [B, *S] from data space into directions: U^T x."""
@@ -246,3 +260,44 @@ def per_axis(betas: np.ndarray, axis: int, ndim: int) -> Process:
   shape[axis] = betas.shape[1]
   betas = betas.reshape(-1, *shape)
   return _build(betas, betas, None, axis)
+
+
+def per_block(
+    betas: np.ndarray,
+    covariances: Sequence[np.ndarray],
+    axis: int,
+    ndim: int,
+) -> Process:
+  """Build a process of blocks of an axis, each with its schedule and noise.
+
+  Every step of block s adds noise of covariance beta_s Sigma_s. Noise that
+  correlated blocks would have directions across them, along which schedules of
+  their own could not be kept; hence no covariance between blocks.
+
+  Args:
+    betas: [T, S].
+    covariances: Sigma_s [N_s, N_s] of each of the S blocks.
+    axis: axis of a sample, of length N = sum N_s, block after block.
+    ndim: rank of one sample, without the batch.
+
+  Returns:
+    Process with E = N on `axis` and 1 elsewhere.
+
+  Raises:
+    UserError: bad tables, or no noise in some direction (singular).
+  """
+  betas, axis = _check_betas(betas, 2), _check_axis(axis, ndim)
+  if betas.shape[1] != len(covariances):
+    raise UserError(
+        f'betas: expected a column for each of {len(covariances)} blocks, '
+        f'found {betas.shape[1]}.'
+    )
+  pairs = [covariance_lib.eigen(matrix) for matrix in covariances]
+  values = np.concatenate([pair[0] for pair in pairs])
+  betas = np.repeat(betas, [len(pair[0]) for pair in pairs], axis=1)
+  shape = [1] * ndim
+  shape[axis] = len(values)
+  return _build(
+      betas.reshape(-1, *shape), (betas * values[None]).reshape(-1, *shape),
+      scipy.linalg.block_diag(*(pair[1] for pair in pairs)), axis
+  )

@@ -8,11 +8,20 @@ nonisotropic step adds noise of covariance
 
 with scale_t = beta_t for every schedule but the discarded one.
 
+A table that leaves signal at T is stretched until none is left,
+
+  (2)  sqrt(alphabar_t)' = f + (sqrt(alphabar_t) - sqrt(alphabar_T))
+         (sqrt(alphabar_1) - f) / (sqrt(alphabar_1) - sqrt(alphabar_T)),
+
+with a floor f near 0 in place of the 0 of its paper.
+
 References:
   Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models",
   2021, Eq. 17 (cosine).
   Curreli et al., "Nonisotropic Gaussian Diffusion for Realistic 3D Human
   Motion Prediction", CVPR 2025, Eq. 5 (gamma), A.4.1, A.4.2 (Eq. 46).
+  Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed",
+  WACV 2024, Alg. 1.
 """
 
 from collections.abc import Callable
@@ -104,6 +113,41 @@ def betas(name: str, steps: int, **options: float) -> np.ndarray:
   if name not in BETAS:
     raise UserError(f'betas: expected one of {list(BETAS)}, found {name!r}.')
   return BETAS[name](steps, **options)
+
+
+def zero_terminal(betas: np.ndarray, floor: float = 1e-3) -> np.ndarray:
+  """Stretch a table until almost no signal is left at T, Eq. 2.
+
+  A signal scale of exactly 0 would have no ratio of noise to signal, by which
+  every reverse step is ruled; at the default floor the signal-to-noise ratio
+  is 1e-6. Predicting the noise says nothing about x_0 there: predict x_0 or
+  the velocity.
+
+  Args:
+    betas: [T, ...], T > 1.
+    floor: f, signal scale at T.
+
+  Returns:
+    [T, ...] float64; the first entries are as they were.
+
+  Raises:
+    UserError: the floor is not between 0 and the signal scale at T.
+
+  References:
+    Lin et al. 2024, Alg. 1.
+  """
+  betas = np.asarray(betas, np.float64)
+  alpha = np.sqrt(np.cumprod(1 - betas, axis=0))
+  first, last = alpha[0], alpha[-1]
+  if not (0 < floor < np.min(last) and len(betas) > 1):
+    raise UserError(
+        'floor: expected a signal scale above 0 and below that at T, '
+        f'{np.min(last):g}, and 2 steps or more, found {floor:g} and '
+        f'{len(betas)}.'
+    )
+  alpha = floor + (alpha - last) * (first - floor) / (first - last)
+  later = 1 - (alpha[1:] / alpha[:-1]) ** 2
+  return _check('zero terminal', np.concatenate([betas[:1], later]))
 
 
 def gammas(name: str, betas: np.ndarray) -> np.ndarray:

@@ -5,8 +5,10 @@ from typing import Any
 
 from diffax.evaluate import crossmodal
 from diffax.evaluate import forecasting
+from diffax.evaluate import recognition
 
 EVALUATORS: Mapping[str, Callable[..., Any]] = {
     'forecasting': forecasting.forecasting,
     'crossmodal': crossmodal.crossmodal,
+    'recognition': recognition.recognition,
 }

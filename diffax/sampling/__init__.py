@@ -5,8 +5,10 @@ from typing import Any
 
 from diffax.sampling import crossmodal
 from diffax.sampling import forecasting
+from diffax.sampling import recognition
 
 DRAWERS: Mapping[str, Callable[..., Any]] = {
     'forecasting': forecasting.draw,
     'crossmodal': crossmodal.draw,
+    'recognition': recognition.draw,
 }

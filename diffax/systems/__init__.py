@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from diffax.systems import imu
 from diffax.systems import lambda_baselines
 from diffax.systems import lambda_twin
 from diffax.systems import skeleton
@@ -16,4 +17,5 @@ SYSTEMS: Mapping[str, Callable[..., System]] = {
     'lambda_regressor': lambda_baselines.regressor,
     'lambda_cdcd': lambda_baselines.cdcd_like,
     'lambda_cmmd': lambda_baselines.cmmd_like,
+    'imu_diffusion': imu.imu_diffusion,
 }

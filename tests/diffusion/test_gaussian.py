@@ -209,3 +209,41 @@ def test_start_noise(skeletal):
 def test_unknown_kinds_are_refused(skeletal, call):
   with pytest.raises(UserError, match='expected one of'):
     call(jnp.zeros([1, 5, 3]), skeletal().at(jnp.array([2])))
+
+
+def test_start_data_has_the_moments_of_noised_data(tree):
+  betas = np.stack([schedules.linear(40), schedules.constant(40, .02)], 1)
+  sigmas = [covariance.covariance(tree(2, n)) for n in range(2)]
+  forward = process.per_block(betas, sigmas, -1, 1)
+  mean, std = jnp.array([[1., -2, 0, 3]]), jnp.array([[.5, 1, 2, 0]])
+  t = jnp.full([40_000], 40)
+  found = np.asarray(gaussian.start_data(
+      jax.random.key(0), forward, mean, std, t, (40_000, 4)))
+  powers = np.repeat(np.prod(1 - betas, axis=0), 2)
+  noise = np.kron(np.eye(2), np.ones((2, 2))) * np.sqrt(
+      np.outer(1 - powers, 1 - powers))
+  noise[:2, :2] *= sigmas[0]
+  noise[2:, 2:] *= sigmas[1]
+  np.testing.assert_allclose(
+      found.mean(0), np.sqrt(powers) * mean[0], atol=0.04)
+  np.testing.assert_allclose(
+      np.cov(found.T), noise + np.diag(powers * std[0] ** 2), atol=0.06)
+
+
+def test_guess_is_the_posterior_of_gaussian_data():
+  # The density of x_0 given x_t, on a grid, by Bayes.
+  grid = np.linspace(-30, 30, 200_001)
+  for xt, mean, std, alpha, sigma in (
+      (0.3, 1.0, 0.5, 0.9, 0.4), (-2.0, 0.2, 3.0, 0.3, 0.95)
+  ):
+    square = ((grid - mean) / std) ** 2 + ((xt - alpha * grid) / sigma) ** 2
+    weight = np.exp(0.5 * (square.min() - square))
+    weight /= weight.sum()
+    centre = np.sum(weight * grid)
+    spread = np.sqrt(np.sum(weight * (grid - centre) ** 2))
+    found = gaussian.guess(*map(jnp.float32, (xt, mean, std, alpha, sigma)))
+    np.testing.assert_allclose(found.mean, centre, rtol=1e-4)
+    np.testing.assert_allclose(found.std, spread, rtol=1e-4)
+    np.testing.assert_allclose(
+        found.unit, (xt - alpha * mean) / np.hypot(alpha * std, sigma),
+        rtol=1e-5)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from diffax.diffusion import losses
@@ -376,3 +377,15 @@ def test_fixed_and_softplus_weights():
 def test_mistakes_are_named(skeletal, call):
   with pytest.raises(UserError, match='expected'):
     call(skeletal())
+
+
+@pytest.mark.parametrize('beta', [0.5, 1.0])
+def test_smooth_l1_is_the_huber_loss_over_its_width(beta):
+  want = optax.losses.huber_loss(ERROR, delta=beta) / beta
+  np.testing.assert_allclose(
+      losses.smooth_l1(ERROR, beta=beta), want.mean((1, 2)), rtol=1e-6)
+  # What is masked has neither a loss nor a part in the mean.
+  mask = jnp.array([True, True, False, True, False])[None, :, None]
+  np.testing.assert_allclose(
+      losses.smooth_l1(ERROR, mask, beta), want[:, [0, 1, 3]].mean((1, 2)),
+      rtol=1e-6)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 from diffax.diffusion import covariance
 from diffax.diffusion import gaussian
@@ -161,6 +162,52 @@ def test_per_axis_runs_each_schedule_alone():
       np.testing.assert_array_equal(mine[:, :, :, sensor], theirs[..., 0])
 
 
+def test_blocks_of_white_noise_are_schedules_of_their_own():
+  betas = np.stack([schedules.linear(30), schedules.constant(30, .01)], 1)
+  blocks = process.per_block(betas, [np.eye(2), np.eye(3)], -1, 2)
+  entries = process.per_axis(np.repeat(betas, [2, 3], axis=1), -1, 2)
+  for mine, theirs in zip(blocks.levels, entries.levels):
+    np.testing.assert_array_equal(mine, theirs)
+
+
+def test_one_block_is_nonisotropic(tree):
+  betas, sigma = schedules.linear(20), covariance.covariance(tree(5, 0))
+  one = process.per_block(betas[:, None], [sigma], 0, 2)
+  whole = process.nonisotropic(betas, np.ones(20), sigma, 0, 2)
+  for mine, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(whole)):
+    np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-12)
+
+
+def test_blocks_keep_their_schedule_and_covariance(tree):
+  betas = np.stack([schedules.linear(10), schedules.constant(10, .1)], 1)
+  sigmas = [covariance.covariance(tree(n, n)) for n in (3, 4)]
+  blocks = process.per_block(betas, sigmas, 0, 1)
+  eye = jnp.eye(7)
+  level = blocks.at(jnp.full([7], 10))
+  signal = blocks.from_basis(level.alpha * blocks.to_basis(eye))
+  root = blocks.from_basis(level.sigma * eye)
+  powers = np.prod(1 - betas, axis=0)
+  np.testing.assert_allclose(
+      signal, np.diag(np.repeat(np.sqrt(powers), [3, 4])), atol=1e-6)
+  np.testing.assert_allclose(
+      root.T @ root, scipy.linalg.block_diag(*(
+          (1 - power) * sigma for power, sigma in zip(powers, sigmas)
+      )), atol=1e-6)
+
+
+def test_marginal_is_the_diagonal_of_the_noise(tree):
+  betas = np.stack([schedules.linear(10), schedules.constant(10, .1)], 1)
+  sigmas = [covariance.covariance(tree(n, n)) for n in (3, 4)]
+  alpha, sigma = process.per_block(betas, sigmas, -1, 2).marginal(
+      jnp.array([0, 10]))
+  power = np.repeat(np.prod(1 - betas, axis=0), [3, 4])
+  spread = np.concatenate([np.diag(s) for s in sigmas]) * (1 - power)
+  assert alpha.shape == sigma.shape == (2, 1, 7)
+  np.testing.assert_allclose(alpha[1, 0], np.sqrt(power), rtol=1e-6)
+  np.testing.assert_allclose(sigma[1, 0], np.sqrt(spread), rtol=1e-5)
+  np.testing.assert_allclose(sigma[0], 0)
+
+
 def test_basis_is_orthonormal_on_any_axis(tree):
   betas = schedules.cosine(4)
   sigma = covariance.covariance(tree(5, 1))
@@ -192,6 +239,7 @@ def test_gap_keeps_its_digits_over_many_steps():
     (lambda b, g, c: process.isotropic(b * [0, 1, 1], 1), 'noise'),
     (lambda b, g, c: process.nonisotropic(b, g[:2], c, 0, 1), 'gammas'),
     (lambda b, g, c: process.nonisotropic(b, g, c, 1, 1), 'axis'),
+    (lambda b, g, c: process.per_block(b[:, None], [c, c], 0, 1), 'blocks'),
     (lambda b, g, c: process.nonisotropic(b, g, -c, 0, 1), 'eigenvalue'),
     (lambda b, g, c: process.nonisotropic(b, 3 * g, c, 0, 1), 'noise'),
     (lambda b, g, c: process.nonisotropic(b, g * np.nan, c, 0, 1), 'finite'),

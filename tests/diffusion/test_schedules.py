@@ -37,6 +37,24 @@ def test_constant_power_is_geometric():
       3000 * np.log1p(-9e-4)), rtol=1e-10)
 
 
+@pytest.mark.parametrize('betas', [
+    schedules.linear(3000, 1e-4, 9e-4),
+    np.stack([schedules.linear(50), schedules.constant(50, 1e-3)], 1),
+])
+def test_zero_terminal_leaves_the_floor(betas):
+  stretched = schedules.zero_terminal(betas, floor=1e-3)
+  before, after = (
+      np.sqrt(np.cumprod(1 - table, axis=0)) for table in (betas, stretched)
+  )
+  np.testing.assert_allclose(after[-1], 1e-3, rtol=1e-9)
+  np.testing.assert_array_equal(stretched[0], betas[0])
+  # An affine map: what lay halfway between two levels still does.
+  share = (before - before[-1]) / (before[0] - before[-1])
+  np.testing.assert_allclose(
+      after, 1e-3 + share * (before[0] - 1e-3), rtol=1e-9
+  )
+
+
 def test_gammas():
   betas = schedules.cosine(4)
   alphas = 1 - betas
@@ -54,6 +72,8 @@ def test_gammas():
     lambda: schedules.betas('cosin', 10),
     lambda: schedules.betas('constant', 10, value=1.0),
     lambda: schedules.betas('linear', 0),
+    lambda: schedules.zero_terminal(np.full(9, 0.1), floor=0.9),
+    lambda: schedules.zero_terminal(np.full(9, 0.1), floor=0.0),
     lambda: schedules.gammas('two', np.ones(3)),
     lambda: schedules.scales('two', np.ones(3)),
 ])
