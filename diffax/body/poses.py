@@ -329,6 +329,8 @@ def resample(
         f'poses: expected more than {degrees[kind]} frames to interpolate, '
         f'found {len(poses)}.'
     )
+  if not np.isfinite(poses).all():
+    raise UserError('poses: expected finite places, found NaN or infinity.')
   if fps == to:
     return poses.copy()
   # In frames of the old rate, which are whole numbers and so exact.
@@ -337,7 +339,7 @@ def resample(
   spline = interpolate.make_interp_spline(
       np.arange(len(poses)), poses, degrees[kind]
   )
-  return spline(times).astype(poses.dtype)
+  return spline(times).astype(np.result_type(poses.dtype, np.float32))
 
 
 def normalise(
