@@ -36,6 +36,7 @@ References:
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -195,7 +196,7 @@ def loris_peaks(values: np.ndarray) -> np.ndarray:
   return np.flatnonzero(peak & last)
 
 
-def kinematic_beats(
+def smooth_amplitude(
     poses: np.ndarray,
     fps: float,
     *,
@@ -203,10 +204,8 @@ def kinematic_beats(
     window: str = 'exact',
     flux: str = 'rise',
     smooth: float = 0.12,
-    height: float = 0.1,
-    apart: float = 0.3,
 ) -> np.ndarray:
-  """Find the beats of a movement: peaks of its smoothed amplitude.
+  """Return the amplitude whose peaks are the beats.
 
   Args:
     poses: `[T, J, 2]`.
@@ -216,11 +215,9 @@ def kinematic_beats(
     flux: `rise` for where movements begin, `fall` for where they stop.
     smooth: deviation of the Gaussian that smooths the directogram in time,
       seconds; 0 leaves it as it is.
-    height: least amplitude of a beat.
-    apart: least time between beats, seconds.
 
   Returns:
-    Seconds `[N]` from the first frame, rising.
+    `[T]` in [0, 1].
 
   Raises:
     UserError: a setting is unknown, or the poses are no poses in a plane.
@@ -228,4 +225,31 @@ def kinematic_beats(
   image = directogram(np.asarray(poses), bins, window)
   if smooth:
     image = ndimage.gaussian_filter1d(image, smooth * fps, axis=0)
-  return peaks(amplitude(image, flux), fps, height, apart) / fps
+  return amplitude(image, flux)
+
+
+def kinematic_beats(
+    poses: np.ndarray,
+    fps: float,
+    *,
+    height: float = 0.1,
+    apart: float = 0.3,
+    **options: Any,
+) -> np.ndarray:
+  """Find the beats of a movement: peaks of its smoothed amplitude.
+
+  Args:
+    poses: `[T, J, 2]`.
+    fps: frames per second.
+    height: least amplitude of a beat.
+    apart: least time between beats, seconds.
+    **options: of `smooth_amplitude`.
+
+  Returns:
+    Seconds `[N]` from the first frame, rising.
+
+  Raises:
+    UserError: a setting is unknown, or the poses are no poses in a plane.
+  """
+  curve = smooth_amplitude(poses, fps, **options)
+  return peaks(curve, fps, height, apart) / fps
