@@ -31,7 +31,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from flax import linen as nn
-import jax
 import jax.numpy as jnp
 
 from diffax.nn.embed import sinusoidal
