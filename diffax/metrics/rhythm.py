@@ -280,21 +280,23 @@ def row(pairs: Sequence[Pair], seconds: float | Sequence[float]) -> Row:
     seconds: length of all clips, or of each.
 
   Returns:
-    `bcs`, `csd`, `bhs`, `hsd` and `f1` by protocol; `consistency` `mean`
-    (Eq. 3) under `diffgesture`; under `beats_per_second` those `made` and
-    `true`.
+    `bcs`, `csd`, `bhs`, `hsd` and `f1` by protocol, where `cdcd` and `d2m`
+    have no `f1`; `consistency` (Eq. 3) under `diffgesture`; `made` and `true`
+    under `beats_per_second`.
 
   Raises:
     UserError: there is no clip, or not as many lengths as clips.
   """
   lengths = _lengths(pairs, seconds)
-  table: dict[str, Scores] = {
-      name: summarise([
-          score(made, true, length, name)
-          for (made, true), length in zip(pairs, lengths)
-      ])
-      for name in PROTOCOLS
-  }
+  table: dict[str, Scores] = {}
+  for name, protocol in PROTOCOLS.items():
+    found = summarise([
+        score(made, true, length, name)
+        for (made, true), length in zip(pairs, lengths)
+    ])
+    # No harmonic mean of a coverage that can exceed 1.
+    own = protocol.ratios is precision_recall
+    table[name] = found if own else {**found, 'f1': None}
   near = [consistency(made, true) for made, true in pairs]
   table['diffgesture'] = {'consistency': float(np.mean(near))}
   total = sum(lengths)

@@ -190,7 +190,11 @@ def test_perfect_beats_score_one_and_no_beats_zero():
   perfect = rhythm.row([(t, t) for t in true], [5.0, 5, 5])
   silent = rhythm.row([(t[:0], t) for t in true], 5)
   for name in rhythm.PROTOCOLS:
-    assert perfect[name]['f1'] == 1 and silent[name]['f1'] == 0
+    for key in ('bcs', 'bhs'):
+      assert perfect[name][key] == 1 and silent[name][key] == 0
+    # A harmonic mean with what can exceed 1 would be no F1.
+    expected = (None, None) if name in ('cdcd', 'd2m') else (1, 0)
+    assert (perfect[name]['f1'], silent[name]['f1']) == expected
   assert perfect['diffgesture'] == {'consistency': 1.0}
   assert silent['beats_per_second'] == {
       'made': 0.0, 'true': pytest.approx(1.6)
