@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import functools
 
 from diffax.data import basicmotions
+from diffax.data import dance_aligned
+from diffax.data import dance_synthetic
 from diffax.data import dsads
 from diffax.data import dynamics
 from diffax.data import embry
@@ -35,4 +37,6 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     'basicmotions': basicmotions.basicmotions,
     'imu_csv': imu_csv.imu_csv,
     'imu_synthetic': imu_signals.imu_synthetic,
+    'dance_synthetic': dance_synthetic.dance_synthetic,
+    'dance_aligned': dance_aligned.dance_aligned,
 }
