@@ -78,6 +78,31 @@ def test_scores_are_those_of_loris_from_waves_to_table():
   assert found == pytest.approx(_released(pairs, 16000))
 
 
+@pytest.mark.parametrize('detector, frames', [('loris', 3), ('cdcd', 1)])
+def test_onsets_follow_the_published_windows(detector, frames):
+  """Pick the peaks of librosa's strength by the definition of its windows."""
+  librosa = pytest.importorskip('librosa')
+  rng = np.random.default_rng(9)
+  # Bursts of any loudness in noise: many are near the threshold.
+  wave = 0.02 * rng.normal(size=4 * 22050)
+  for start in rng.integers(0, 80000, 60):
+    wave[start:start + 800] += rng.uniform(0, 0.3) * rng.normal(size=800)
+  wave = wave.astype(np.float32)
+  strength = librosa.onset.onset_strength(y=wave, sr=22050)
+  strength = (strength - strength.min()) / np.ptp(strength)
+  expected, last = [], -2
+  for n, value in enumerate(strength):
+    # A window ends before its `post` frame.
+    high = strength[max(n - frames, 0):n + frames].max()
+    mean = strength[max(n - frames, 0):n + frames].mean()
+    if value == high and value >= mean + 0.2 and n > last + 1:
+      expected.append(n)
+      last = n
+  found = rhythm.onsets(wave, 22050, detector)
+  assert 10 < len(expected)
+  np.testing.assert_allclose(found, np.array(expected) * 512 / 22050)
+
+
 def test_onsets_are_where_clicks_are_at_any_rate():
   pytest.importorskip('librosa')
   beats = np.arange(0.5, 6, 0.53)
