@@ -183,13 +183,11 @@ def mel_of(
     raise DataError(
         file, 'win_size', f'n_fft, {found["fft"]}', f'{config["win_size"]}'
     )
-  if found['fmax'] is None:
-    found['fmax'] = found['rate'] / 2
   try:
-    return signal.preset(signal.Mel(
-        **{**found, 'fmin': float(found['fmin']), 'log': log,
-           'fmax': float(found['fmax'])}
-    ))
+    if found['fmax'] is None:
+      found['fmax'] = found['rate'] / 2
+    limits = {name: float(found[name]) for name in ('fmin', 'fmax')}
+    return signal.preset(signal.Mel(**{**found, **limits, 'log': log}))
   except (UserError, TypeError, ValueError) as error:
     raise DataError(file, 'mel', 'that of a BigVGAN', str(error)) from error
 
