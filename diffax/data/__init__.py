@@ -6,7 +6,9 @@ Human3.6M, FreeMan and 3DPW find their place in this table.
 from collections.abc import Callable, Mapping
 import functools
 
+from diffax.data import aist
 from diffax.data import basicmotions
+from diffax.data import bhs
 from diffax.data import dance_aligned
 from diffax.data import dance_synthetic
 from diffax.data import dsads
@@ -15,6 +17,7 @@ from diffax.data import embry
 from diffax.data import gait_signals
 from diffax.data import imu_csv
 from diffax.data import imu_signals
+from diffax.data import loris
 from diffax.data import motion
 from diffax.data import motionsense
 from diffax.data import rbds
@@ -39,4 +42,7 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     'imu_synthetic': imu_signals.imu_synthetic,
     'dance_synthetic': dance_synthetic.dance_synthetic,
     'dance_aligned': dance_aligned.dance_aligned,
+    'aist': aist.aist,
+    'loris': loris.loris,
+    'bhs': bhs.bhs,
 }

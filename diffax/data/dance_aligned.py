@@ -1,17 +1,17 @@
 """Real dances laid upon real music: CMU motion capture, warped in time.
 
 Nobody danced to this music. Recordings of dancers, who heard other music or
-none, are played a little faster and slower so that beats of the movement fall
-on beats of a track; `info['manifest']` says so, and lists for every dance its
+none, are played faster and slower so that beats of the movement fall on beats
+of a track; `info['manifest']` says so, and lists for every dance its
 recordings, their speeds and the licences.
 
 The kinematic flux of a recording (`body.beats`, Eq. 3, before it is divided by
-its maximum) depends on the camera; beats are the peaks k_i, of heights w_i, of
-its sum over cameras all around. Beats b_j of a track, and with half the worth
-u_j the middles between them, are matched to some of the k_i in the order of
-time: the chosen pairs maximise
+its maximum) depends on the camera; its beats are the peaks k, of heights w, of
+the sum over cameras all around. Beats b of a track, as its tracker found them,
+are worth u: how far the spectrum rises there, and little in the middles between
+beats. Beats are matched in the order of time: the chosen pairs maximise
 
-  (1)  sum of w_i u_j - skipped sum of w over the beats left out between pairs
+  (1)  sum of w u - skipped sum of w over the beats k left out between pairs
        - strain sum of (b' - b) log2(v)^2,   v = (k' - k) / (b' - b),
 
 over successive pairs (k, b), (k', b'), with the speed v of the dance between
@@ -19,12 +19,24 @@ them bounded,
 
   (2)  1 / limit <= v <= limit.
 
-The speeds are smoothed by a Gaussian, which keeps their bounds, and added up to
-the time of the recording that is shown at each frame. A recording goes with a
-track by tempo: the ratio of their tempi, but for octaves, is to be close to 1;
-the closest half of a dancer's recordings takes turns, mirrored every other
-time, until the track ends. Where one recording follows another it is turned and
-moved so that the hips go on where they are, and faded in for half a second.
+Matches alone are weak: what a camera takes for a beat of a movement that flows
+changes with its speed. So the speed is also made to pulse: between beats at b_j
+and b_(j+1), of which the first has the stress a_j, it is v times
+
+  (3)  p(t) = c + (1 + push a_j - c) exp(-(t - b_j) / fall),
+
+with c such that the mean of p is 1, which keeps the matches: the body slows
+down towards a beat and sets out on it, more so on a loud one. v is smoothed by
+a Gaussian, which keeps its bounds, v p is added up to the time of the recording
+that is shown at each frame. It rises without exception; the slowest and the
+fastest speed are in the manifest.
+
+A recording goes with a track by tempo: the ratio of their tempi, but for
+octaves, is to be close to 1; the closest half of a dancer's recordings takes
+turns, mirrored every other time, until the track ends. Where one recording
+follows another it is turned and moved so that the hips go on where they are,
+and faded in for half a second. Before all this recordings are smoothed by a
+Gaussian of 0.05 s, without which jitter is half of the flux.
 
 Tracks and subjects are divided between the splits: none is in two.
 
@@ -73,13 +85,13 @@ CAMERAS = tuple(np.deg2rad((0.0, 45.0, 90.0, 135.0)))
 
 _FIELDS = ('file', 'licence', 'artist', 'title')
 _SHORTEST = 3.0
-_SMOOTH = 0.03
+_SMOOTH = 0.05
 _FADE = 0.5
 _EASE = 0.06
 _SKIPPED, _STRAIN = 0.5, 1.0
 _NEXT, _BACK = 8, 16
-_PUSH, _FALL, _FINE = 0.5, 0.15, 4
-_NEAR, _MIDDLE, _LEAST = 0.05, 0.5, 0.2
+_FALL, _FINE, _MOST = 0.15, 4, 0.8
+_NEAR, _MIDDLE, _LEAST = 0.05, 0.15, 0.4
 _NECK, _LEFT, _RIGHT = (
     poses_lib.JOINTS.index(name) for name in ('neck', 'l_hip', 'r_hip')
 )
@@ -132,7 +144,8 @@ def dance_aligned(
     batch_size: int,
     root: str | None = None,
     store: str | None = None,
-    limit_speed: float = 1.35,
+    limit_speed: float = 1.25,
+    push: float = 1.0,
     val_subjects: Sequence[str] = VAL_SUBJECTS,
     test_subjects: Sequence[str] = TEST_SUBJECTS,
     val_tracks: Sequence[str] = VAL_TRACKS,
@@ -152,7 +165,8 @@ def dance_aligned(
     batch_size: of the global batch.
     root: folder with `motion/` and `music/`; by default `$DIFFAX_DATA`.
     store: folder of the set; by default `store.default_folder`.
-    limit_speed: the bound of Eq. 2, above 1; 1 plays all as recorded.
+    limit_speed: the bound of Eq. 2, 1 to 2.
+    push: of Eq. 3, 0 to 2; with 0, and a limit of 1, all is as recorded.
     val_subjects: dancers kept for validation.
     test_subjects: dancers kept for testing.
     val_tracks: names of files, without suffix, kept for validation.
@@ -172,12 +186,14 @@ def dance_aligned(
     UserError: a setting is wrong.
     DataError: a file is missing or broken.
   """
-  if not 1 <= limit_speed <= 2:
+  if not (1 <= limit_speed <= 2 and 0 <= push <= 2):
     raise UserError(
-        f'data.limit_speed: expected 1 to 2, found {limit_speed:g}.'
+        'data.limit_speed, data.push: expected 1 to 2, 0 to 2, found '
+        f'{limit_speed:g}, {push:g}.'
     )
   options: dict[str, Any] = {
       'limit_speed': limit_speed,
+      'push': push,
       'val_subjects': list(val_subjects),
       'test_subjects': list(test_subjects),
       'val_tracks': list(val_tracks),
@@ -346,8 +362,8 @@ def _period(values: np.ndarray, low: float = 0.3, high: float = 1.2) -> float:
 
 
 def assemble(
-    found: Sequence[Move], tracks: Sequence[Song], limit_speed: float,
-    val_subjects: Sequence[str], test_subjects: Sequence[str],
+    found: Sequence[Move], tracks: Sequence[Song], *, limit_speed: float,
+    push: float, val_subjects: Sequence[str], test_subjects: Sequence[str],
     val_tracks: Sequence[str], test_tracks: Sequence[str]
 ) -> tuple[list[dance_store.Track], list[dance_store.Dance], dict[str, Any]]:
   """Lay every dancer of a split upon every track of it.
@@ -356,6 +372,7 @@ def assemble(
     found: recordings.
     tracks: with their beats.
     limit_speed: of Eq. 2.
+    push: of Eq. 3.
     val_subjects: dancers for validation.
     test_subjects: dancers for testing.
     val_tracks: tracks for validation.
@@ -380,7 +397,7 @@ def assemble(
     for subject in sorted({m.subject for m in found}):
       if people[subject] == split:
         own = [m for m in found if m.subject == subject]
-        dances.append(perform(own, song, split, limit_speed))
+        dances.append(perform(own, song, split, limit_speed, push))
   return [song.track for song in tracks], dances, _about(tracks, dances)
 
 
@@ -403,7 +420,8 @@ def _about(
 
 
 def perform(
-    own: Sequence[Move], song: Song, split: str, limit_speed: float
+    own: Sequence[Move], song: Song, split: str, limit_speed: float,
+    push: float
 ) -> dance_store.Dance:
   """Let a dancer dance to a whole track.
 
@@ -412,19 +430,19 @@ def perform(
     song: the track.
     split: of the dance.
     limit_speed: of Eq. 2.
+    push: of Eq. 3.
 
   Returns:
     The dance. Its `facts` have `speed`, the slowest and the fastest, `tempo`,
-    beats per minute of the track, `matched`, the share of the track's beats
-    with a match, and `recordings`: name, time in the track, tempo, whether
-    mirrored, speeds.
+    beats per minute of the track, `matches`, their number, and `recordings`:
+    name, time in the track, tempo, whether mirrored, speeds.
   """
   frames = len(song.track.sound) // dance_store.HOP
   order = sorted(own, key=lambda m: abs(misfit(m.period, song.period)))
   order = order[:max(1, (len(order) + 1) // 2)]
   poses = np.zeros((0, len(poses_lib.JOINTS), 3))
   rows: list[dict[str, Any]] = []
-  times, worth = targets(song)
+  times, worth, stress = targets(song)
   matched = 0
   while len(poses) < frames:
     chosen = order[len(rows) % len(order)]
@@ -433,7 +451,8 @@ def perform(
     start = (len(poses) - fade) / FPS
     knots = match(chosen, times - start, worth, limit_speed)
     matched += len(knots) - 1
-    shown, speed = warp(knots, len(chosen.poses))
+    shown, speed = warp(
+        knots, len(chosen.poses), song.beats - start, push * stress)
     piece = play(chosen.poses, shown)
     poses = join(poses, _flip(piece) if flip else piece, fade)
     rows.append({
@@ -449,7 +468,7 @@ def perform(
       facts={
           'tempo': round(60 / song.period, 1),
           'speed': [float(speeds[:, 0].min()), float(speeds[:, 1].max())],
-          'matched': round(matched / len(song.beats), 3),
+          'matches': matched,
           'recordings': rows,
       }
   )
@@ -461,16 +480,17 @@ def misfit(period: float, other: float) -> float:
   return float(octaves - np.round(octaves))
 
 
-def targets(song: Song) -> tuple[np.ndarray, np.ndarray]:
+def targets(song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Say where movement should fall in a track, and how much it is worth.
 
   Args:
     song: the track.
 
   Returns:
-    Seconds [N] of the beats and of the middles between them, rising, and what
-    a match is worth, [N] in (0, 1]: how far the spectrum rises within 50 ms, of
-    the largest rises of the track, and half of that in the middles.
+    Seconds [N] of the beats and of the middles between them, rising; what a
+    match is worth, [N] in (0, 1]: how far the spectrum rises within 50 ms, of
+    the largest rises of the track, and less in the middles; and the stress of
+    the beats alone, in [0, 1].
   """
   mel = dance_store.mel(song.track.sound)
   rise = np.maximum(np.diff(mel, axis=0, prepend=mel[:1]), 0).sum(1)
@@ -479,8 +499,9 @@ def targets(song: Song) -> tuple[np.ndarray, np.ndarray]:
   times = np.sort(np.r_[song.beats, middles])
   frames = np.minimum((times * FPS).astype(int), len(rise) - 1)
   heard = np.clip(rise[frames] / max(np.percentile(rise, 95), 1e-9), 0, 1)
-  share = np.where(np.isin(times, song.beats), 1.0, _MIDDLE)
-  return times, share * (_LEAST + (1 - _LEAST) * heard)
+  stress = _LEAST + (1 - _LEAST) * heard
+  main = np.isin(times, song.beats)
+  return times, np.where(main, 1.0, _MIDDLE) * stress, stress[main]
 
 
 def match(
@@ -519,7 +540,8 @@ def _best(
   score[0, 0] = 0
   before = np.zeros((*score.shape, 2), int)
   lead = np.arange(len(grid))[:, None] - np.arange(1, _BACK + 1)
-  apart = np.where(lead >= 0, grid[:, None] - grid[lead], np.inf)
+  inside, lead = lead >= 0, np.maximum(lead, 0)
+  apart = np.where(inside, grid[:, None] - grid[lead], np.inf)
   total, most = np.cumsum(weights), np.log2(limit_speed) + 1e-9
   for i in range(1, len(own)):
     for last in range(max(0, i - _NEXT), i):
@@ -536,44 +558,60 @@ def _best(
   return score, before
 
 
-def warp(knots: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
+def warp(
+    knots: np.ndarray, frames: int, beat: np.ndarray, stress: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
   """Turn matches into the time of the recording at each frame of the music.
 
   Args:
     knots: [M, 2] of `match`.
     frames: of the recording.
+    beat: [N] seconds of the beats that are stressed, counted as the knots.
+    stress: [N] push a of Eq. 3.
 
   Returns:
     Seconds of the recording [T], rising, up to its end, and speeds [T].
   """
   end = (frames - 1) / FPS
   last = knots[-1] + max(end - knots[-1, 1], 0) + 1
-  starts, ends = knots, np.concatenate([knots[1:], last[None]])
+  knots = np.concatenate([knots, last[None]])
   fine = np.arange(int(last[0] * FPS) * _FINE) / (FPS * _FINE)
-  gap = np.searchsorted(starts[:, 0], fine, 'right') - 1
-  length = (ends - starts)[:, 0]
-  slope = (ends - starts)[:, 1] / length
+  gap = np.searchsorted(knots[:, 0], fine, 'right') - 1
+  slope = np.diff(knots[:, 1]) / np.diff(knots[:, 0])
   speed = ndimage.gaussian_filter1d(
       slope[gap], _EASE * FPS * _FINE, mode='nearest'
-  ) * pulse(fine - starts[gap, 0], length[gap])
+  ) * pulse(fine, beat, stress)
   times = np.r_[0.0, np.cumsum(speed)[:-1]] / (FPS * _FINE)
-  kept = times[::_FINE] <= end
-  return times[::_FINE][kept], speed.reshape(-1, _FINE).mean(1)[kept]
+  # The sum of many steps is not exact.
+  kept = times[::_FINE] <= end + 1e-6
+  shown = np.minimum(times[::_FINE][kept], end)
+  return shown, speed.reshape(-1, _FINE).mean(1)[kept]
 
 
-def pulse(since: np.ndarray, length: np.ndarray) -> np.ndarray:
-  """Return the factor of the speed since a match, whose mean is 1 (Eq. 3).
+def pulse(
+    time: np.ndarray, beat: np.ndarray, stress: np.ndarray
+) -> np.ndarray:
+  """Return the factor of the speed (Eq. 3), whose mean between beats is 1.
 
   Args:
-    since: [T] seconds.
-    length: [T] seconds to the next match.
+    time: [T] seconds.
+    beat: [N] seconds, rising.
+    stress: [N] push a of Eq. 3.
 
   Returns:
-    [T].
+    [T]; 1 before the first beat and after the last.
   """
+  gap = np.searchsorted(beat, time, 'right') - 1
+  inside = (gap >= 0) & (gap < len(beat) - 1)
+  gap = np.where(inside, gap, 0)
+  length = np.diff(beat, append=beat[-1] + 1)[gap]
   share = _FALL / length * (1 - np.exp(-length / _FALL))
-  calm = (1 - (1 + _PUSH) * share) / (1 - share)
-  return calm + (1 + _PUSH - calm) * np.exp(-since / _FALL)
+  # Beats so close that nothing would be left to move with between them.
+  top = np.minimum(1 + stress[gap], _MOST / share)
+  calm = (1 - top * share) / (1 - share)
+  since = np.where(inside, time - beat[gap], 0)
+  return np.where(
+      inside, calm + (top - calm) * np.exp(-since / _FALL), 1.0)
 
 
 def play(poses: np.ndarray, times: np.ndarray) -> np.ndarray:
