@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from diffax.sampling import crossmodal
+from diffax.sampling import dance
 from diffax.sampling import forecasting
 from diffax.sampling import recognition
 
@@ -11,4 +12,5 @@ DRAWERS: Mapping[str, Callable[..., Any]] = {
     'forecasting': forecasting.draw,
     'crossmodal': crossmodal.draw,
     'recognition': recognition.draw,
+    'dance': dance.draw,
 }
