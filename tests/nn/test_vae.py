@@ -1,0 +1,95 @@
+"""The autoencoder of sequences: its size, its rate, its posterior."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffax.nn import vae
+from diffax.nn.discriminator import PatchCritic
+from diffax.nn.unet import parameters
+
+SMALL = {'width': 8, 'multiples': (1, 2), 'blocks': 1, 'groups': 4,
+         'latent': 3}
+
+
+def noise(*shape, seed=0):
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize('channels, millions', [(80, 212.96), (28, 212.76)])
+def test_the_size_is_the_papers(channels, millions):
+  network = vae.Autoencoder(channels)
+  shapes = jax.eval_shape(
+      network.init, jax.random.key(0), jnp.zeros((1, 8, channels))
+  )
+  assert round(parameters(shapes) / 1e6, 2) == millions
+  # The paper rounds to 213 M for each modality.
+  assert round(parameters(shapes) / 1e6) == 213
+
+
+@pytest.fixture(scope='module')
+def made():
+  network, x = vae.Autoencoder(5, **SMALL), noise(2, 12, 5)
+  params = jax.jit(network.init)(jax.random.key(0), x)
+
+  @functools.partial(jax.jit, static_argnames='method')
+  def run(params, x, method='__call__'):
+    return network.apply(params, x, method=method)
+
+  return run, params, x
+
+
+def test_latents_have_half_the_rate(made):
+  run, params, x = made
+  posterior = run(params, x, method='encode')
+  assert posterior.mean.shape == posterior.log_variance.shape == (2, 6, 3)
+  out = run(params, posterior.mean, method='decode')
+  assert out.shape == x.shape
+  np.testing.assert_allclose(run(params, x), out, atol=1e-6)
+
+
+def test_the_last_layer_stands_alone(made):
+  run, params, _ = made
+  z = noise(2, 6, 3)
+  features = run(params, z, method='features')
+  p = params['params']['write']['conv']
+  wide = np.pad(features, ((0, 0), (2, 2), (0, 0)))
+  kernel, bias = (np.asarray(p[name]) for name in ('kernel', 'bias'))
+  want = sum(wide[:, k:k + 12] @ kernel[k] for k in range(5)) + bias
+  np.testing.assert_allclose(
+      run(params, z, method='decode'), want, atol=1e-5
+  )
+
+
+def test_a_draw_has_the_moments_of_its_posterior():
+  mean, log_variance = jnp.array([1.0, -2.0]), jnp.log(jnp.array([0.25, 4.0]))
+  posterior = vae.Posterior(
+      *(jnp.broadcast_to(x, (20000, 2)) for x in (mean, log_variance))
+  )
+  drawn = posterior.draw(jax.random.key(0))
+  np.testing.assert_allclose(drawn.mean(0), mean, atol=0.05)
+  np.testing.assert_allclose(drawn.std(0), [0.5, 2.0], rtol=0.05)
+
+
+def test_log_variances_are_bounded(made):
+  run, params, x = made
+  moments = params['params']['moments']['conv']
+  huge = {'kernel': moments['kernel'], 'bias': moments['bias'] + 1e3}
+  inner = {**params['params'], 'moments': {'conv': huge}}
+  found = run({'params': inner}, x, method='encode')
+  np.testing.assert_array_equal(found.log_variance, vae.BOUNDS[1])
+
+
+def test_the_critic_judges_patches():
+  critic = PatchCritic(8)
+  x = noise(2, 48, 80)
+  params = jax.jit(critic.init)(jax.random.key(0), x)
+  verdicts = critic.apply(params, x)
+  # Halved thrice, and one less for each of the last two layers.
+  assert verdicts.shape == (2, 48 // 8 - 2, 80 // 8 - 2)
+  paper = jax.eval_shape(PatchCritic().init, jax.random.key(0), x)
+  want = 4 * 4 * (64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 961
+  assert parameters(paper) == want + 2 * (128 + 256 + 512)
