@@ -6,9 +6,9 @@ held-out track is heard in training. Training stretches start anywhere, longer
 tracks more often.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -126,15 +126,14 @@ def split(tracks: int, folds: int) -> dict[str, list[int]]:
 
 def _batches(
     tracks: Sequence[Track], seed: int, batch_size: int, samples: int
-) -> Any:
+) -> Callable[[int], Batch]:
   """Return step -> batch, a function of (seed, step) alone."""
   starts = np.array([len(track.wave) - samples + 1 for track in tracks])
   ends = np.cumsum(starts)
 
   def train(step: int) -> Batch:
-    draws = np.random.default_rng([seed, step]).integers(ends[-1], size=(
-        batch_size
-    ))
+    rng = np.random.default_rng([seed, step])
+    draws = rng.integers(ends[-1], size=batch_size)
     which = np.searchsorted(ends, draws, side='right')
     places = draws - (ends - starts)[which]
     cut = [tracks[i].wave[k:k + samples] for i, k in zip(which, places)]

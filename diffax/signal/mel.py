@@ -20,7 +20,7 @@ hears noise in a mel that is not its own, so weights carry their `Mel` and
 
 In float32 a spectrum is known to about 1e-8 of its loudest bin. Values above
 -3.5 (log10) are therefore within 1e-4 of double precision; in the 30 dB above
-the floor quiet bands beside loud ones are within 1e-3.
+the floor quiet bands beside loud ones are within 3e-3.
 
 References:
   Slaney, "Auditory Toolbox", 1998, as `librosa.filters.mel` has it.
