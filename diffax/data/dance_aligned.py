@@ -5,9 +5,9 @@ none, are played faster and slower so that beats of the movement fall on beats
 of a track; `info['manifest']` says so, and lists for every dance its
 recordings, their speeds and the licences.
 
-The kinematic flux of a recording (`body.beats`, Eq. 3, before it is divided by
-its maximum) depends on the camera; its beats are the peaks k, of heights w, of
-the sum over cameras all around. Beats b of a track, as its tracker found them,
+The kinematic flux of a recording (`body.beats`, Eq. 3, smoothed as it is there
+for beats) depends on the camera; beats here are the peaks k, of heights w, of
+its sum over cameras all around. Beats b of a track, as its tracker found them,
 are worth u: how far the spectrum rises there, and little in the middles between
 beats. Beats are matched in the order of time: the chosen pairs maximise
 
@@ -19,8 +19,8 @@ them bounded,
 
   (2)  1 / limit <= v <= limit.
 
-Matches alone are weak: what a camera takes for a beat of a movement that flows
-changes with its speed. So the speed is also made to pulse: between beats at b_j
+Matches alone are weak: what one camera takes for a beat of a movement that
+flows, others do not. So the speed is also made to pulse: between beats at b_j
 and b_(j+1), of which the first has the stress a_j, it is v times
 
   (3)  p(t) = c + (1 + push a_j - c) exp(-(t - b_j) / fall),
@@ -36,7 +36,7 @@ octaves, is to be close to 1; the closest half of a dancer's recordings takes
 turns, mirrored every other time, until the track ends. Where one recording
 follows another it is turned and moved so that the hips go on where they are,
 and faded in for half a second. Before all this recordings are smoothed by a
-Gaussian of 0.05 s, without which jitter is half of the flux.
+Gaussian of 0.03 s: jitter makes flux.
 
 Tracks and subjects are divided between the splits: none is in two.
 
@@ -68,7 +68,7 @@ from diffax.data.dance_store import RATE
 from diffax.errors import DataError
 from diffax.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Of the alignment; what an older one stored is not used."""
 
 VAL_SUBJECTS, TEST_SUBJECTS = ('55', '93'), ('94',)
@@ -84,17 +84,20 @@ CAMERAS = tuple(np.deg2rad((0.0, 45.0, 90.0, 135.0)))
 """Azimuths over which the flux is summed; those behind see the same."""
 
 _FIELDS = ('file', 'licence', 'artist', 'title')
-_SHORTEST = 3.0
-_SMOOTH = 0.05
-_FADE = 0.5
-_EASE = 0.06
-_SKIPPED, _STRAIN = 0.5, 1.0
-_NEXT, _BACK = 8, 16
+# Seconds: shortest recording, deviations of the Gaussians over poses, flux and
+# speed, and the fade between recordings.
+_SHORTEST, _SMOOTH, _BLUR, _EASE, _FADE = 3.0, 0.03, 0.12, 0.06, 0.5
+# Eq. 1, and how many beats of the movement and the music a pair may pass.
+_SKIPPED, _STRAIN, _NEXT, _BACK = 0.5, 1.0, 8, 16
+# Eq. 3, steps per frame, and the largest share of the way a pulse may cover.
 _FALL, _FINE, _MOST = 0.15, 4, 0.8
+# Reach of a beat in the spectrum, worth of a middle, worth of a silent beat.
 _NEAR, _MIDDLE, _LEAST = 0.05, 0.15, 0.4
 _NECK, _LEFT, _RIGHT = (
     poses_lib.JOINTS.index(name) for name in ('neck', 'l_hip', 'r_hip')
 )
+Goals = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""What `targets` returns."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,7 +337,7 @@ def move(name: str, poses: np.ndarray, style: str, subject: str) -> Move:
 
 
 def flux(poses: np.ndarray) -> np.ndarray:
-  """Sum the kinematic flux of a dance in space over cameras all around.
+  """Sum the smoothed kinematic flux of a dance over cameras all around.
 
   Args:
     poses: [T, 14, 3].
@@ -343,7 +346,8 @@ def flux(poses: np.ndarray) -> np.ndarray:
     [T] in the unit of the poses, per frame.
   """
   views = np.stack([dance.seen(poses, yaw) for yaw in CAMERAS])
-  image = beats.directogram(views)
+  image = ndimage.gaussian_filter1d(
+      beats.directogram(views), _BLUR * FPS, axis=1)
   rise = np.maximum(np.diff(image, axis=1, prepend=image[:, :1]), 0)
   return rise.sum((0, 2))
 
@@ -435,31 +439,22 @@ def perform(
   Returns:
     The dance. Its `facts` have `speed`, the slowest and the fastest, `tempo`,
     beats per minute of the track, `matches`, their number, and `recordings`:
-    name, time in the track, tempo, whether mirrored, speeds.
+    name, time in the track, tempo, matches, speeds, whether mirrored.
   """
   frames = len(song.track.sound) // dance_store.HOP
   order = sorted(own, key=lambda m: abs(misfit(m.period, song.period)))
   order = order[:max(1, (len(order) + 1) // 2)]
+  goals = targets(song)
   poses = np.zeros((0, len(poses_lib.JOINTS), 3))
   rows: list[dict[str, Any]] = []
-  times, worth, stress = targets(song)
-  matched = 0
   while len(poses) < frames:
     chosen = order[len(rows) % len(order)]
-    flip = len(rows) // len(order) % 2 == 1
     fade = round(_FADE * FPS) if len(poses) else 0
     start = (len(poses) - fade) / FPS
-    knots = match(chosen, times - start, worth, limit_speed)
-    matched += len(knots) - 1
-    shown, speed = warp(
-        knots, len(chosen.poses), song.beats - start, push * stress)
-    piece = play(chosen.poses, shown)
+    piece, row = _piece(chosen, song.beats, goals, start, limit_speed, push)
+    flip = len(rows) // len(order) % 2 == 1
     poses = join(poses, _flip(piece) if flip else piece, fade)
-    rows.append({
-        'name': chosen.name, 'at': round(start, 3), 'mirrored': flip,
-        'tempo': round(60 / chosen.period, 1),
-        'speed': [float(speed.min()), float(speed.max())],
-    })
+    rows.append({**row, 'mirrored': flip})
   speeds = np.array([row['speed'] for row in rows])
   track, subject = song.track.name, own[0].subject
   return dance_store.Dance(
@@ -468,10 +463,25 @@ def perform(
       facts={
           'tempo': round(60 / song.period, 1),
           'speed': [float(speeds[:, 0].min()), float(speeds[:, 1].max())],
-          'matches': matched,
+          'matches': sum(row['matches'] for row in rows),
           'recordings': rows,
       }
   )
+
+
+def _piece(
+    chosen: Move, beat: np.ndarray, goals: Goals, start: float,
+    limit_speed: float, push: float
+) -> tuple[np.ndarray, dict[str, Any]]:
+  """Warp one recording that sets in at a time of the track (seconds)."""
+  times, worth, stress = goals
+  knots = match(chosen, times - start, worth, limit_speed)
+  shown, speed = warp(knots, len(chosen.poses), beat - start, push * stress)
+  return play(chosen.poses, shown), {
+      'name': chosen.name, 'at': round(start, 3),
+      'tempo': round(60 / chosen.period, 1), 'matches': len(knots) - 1,
+      'speed': [float(speed.min()), float(speed.max())],
+  }
 
 
 def misfit(period: float, other: float) -> float:
@@ -480,7 +490,7 @@ def misfit(period: float, other: float) -> float:
   return float(octaves - np.round(octaves))
 
 
-def targets(song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def targets(song: Song) -> Goals:
   """Say where movement should fall in a track, and how much it is worth.
 
   Args:

@@ -11,7 +11,8 @@ style and the step. Of three styles, `step` is in four with most accents on the
 beats, `waltz` in three, and `latin` syncopates (3 + 3 + 2 eighths). A bar is
 drawn anew, or repeats the last or the one before that, so beats stay silent and
 accents fall between them: neither a metronome nor the music of another piece of
-the same tempo tells where they are. Some bars rest. An accent has a strength in
+the same tempo tells where they are. Some bars rest, and no two accents are
+closer than 0.3 s, which no body could follow. An accent has a strength in
 [1/2, 1], which is the loudness of what sounds and the size of what moves.
 
 An accent at t_i sounds as a drum and a chord with sudden attacks; below lies a
@@ -23,7 +24,8 @@ key pose of the style, with targets q_i of its joint angles,
 
 whose acceleration is largest at t_i: kinematic beats fall on accents by
 construction. What moves besides (a slow turn, a sway) has no beats. Positions
-follow by `data.synthetic`, for bodies and habits of the dancer's own.
+follow by `data.synthetic`, for bodies and habits of the dancer's own, but for
+the path, which keeps the lower foot where it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +33,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from diffax.body import poses as poses_lib
 from diffax.data import actions
@@ -43,13 +46,18 @@ from diffax.data.dance_store import HOP
 from diffax.data.dance_store import RATE
 from diffax.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Of the generator; what an older one stored is not used."""
 
 TEMPI = (80.0, 140.0)
-_REST, _RISE = 0.08, 0.035
+# Share of bars that rest; tau of Eq. 2 and time between accents, seconds.
+_REST, _RISE, _APART = 0.08, 0.08, 0.3
 _TRACKS_OF_A_DANCER = 4
 _HEADROOM = 0.9
+# Metres over which the weight shifts, seconds over which the path returns.
+_SOFT, _STAY = 0.02, 2.0
+_HIPS = [poses_lib.JOINTS.index(name) for name in ('l_hip', 'r_hip')]
+_FEET = [poses_lib.JOINTS.index(name) for name in ('l_ankle', 'r_ankle')]
 
 Angles = Mapping[str, float]
 
@@ -292,7 +300,7 @@ def compose(rng: np.random.Generator, style: str, seconds: float) -> Score:
   history: list[np.ndarray] = []
   for _ in range(count):
     history.append(_bar(rng, chances, history))
-  places = np.flatnonzero(np.concatenate(history))
+  places = _apart(np.flatnonzero(np.concatenate(history)), _APART / step)
   times = begin + step * places
   inside = times < seconds - 0.3
   ranks = np.digitize(-chances[places % len(chances)], (-0.75, -0.4))
@@ -301,6 +309,15 @@ def compose(rng: np.random.Generator, style: str, seconds: float) -> Score:
   return Score(
       style, tempo, times[inside], strengths[inside], ranks[inside], bars
   )
+
+
+def _apart(places: np.ndarray, least: float) -> np.ndarray:
+  """Leave out what comes sooner than `least` after one that stays."""
+  kept: list[int] = []
+  for place in places:
+    if not kept or place - kept[-1] >= least:
+      kept.append(int(place))
+  return np.array(kept, int)
 
 
 def _bar(
@@ -345,7 +362,23 @@ def perform(
     pose[name] = pose[name] + size * np.sin(2 * np.pi * rate * time + phase)
   pose['bend'] += habit.stoop
   placed = synthetic.embody(pose, offsets, FPS, heading=np.pi / 2)
-  return poses_lib.body14(placed, 'amass21').astype(np.float32)
+  return _stand(poses_lib.body14(placed, 'amass21')).astype(np.float32)
+
+
+def _stand(poses: np.ndarray) -> np.ndarray:
+  """Keep the lower foot in place, [T, 14, 3].
+
+  `synthetic.embody` smooths the path, and what is smoothed sets out before the
+  accent. The slow part of the new path is taken out: dancers stay on the spot.
+  """
+  poses = poses - poses[:, _HIPS].mean(1, keepdims=True) * (1, 1, 0)
+  feet = poses[:, _FEET]
+  weight = np.exp(-(feet[..., 2] - feet[..., 2].min(1, keepdims=True)) / _SOFT)
+  weight = (weight / weight.sum(1, keepdims=True))[..., None]
+  steps = np.diff(feet[..., :2], axis=0, prepend=feet[:1, :, :2])
+  path = -np.cumsum((weight * steps).sum(1), axis=0)
+  path = path - ndimage.gaussian_filter1d(path, _STAY * FPS, axis=0)
+  return poses + np.c_[path, np.zeros(len(path))][:, None]
 
 
 def _targets(

@@ -49,7 +49,7 @@ def test_movement_and_music_have_the_beats_of_the_score(pieces):
     scores.append(_matches(found, accents))
     strange = np.array(tracks[(number + 3) % 24].facts['accents'])
     strangers.append(_matches(found, strange))
-  assert np.mean(scores) > 0.9
+  assert np.mean(scores) > 0.95
   assert np.mean(strangers) < 0.45
 
 
