@@ -38,6 +38,11 @@ follows another it is turned and moved so that the hips go on where they are,
 and faded in for half a second. Before all this recordings are smoothed by a
 Gaussian of 0.03 s: jitter makes flux.
 
+In windows of 10 s of the test (F1, one to one, 0.1 s) beats of the movement and
+the track go from 40 % as recorded to 73 %; a metronome has 33 %, the dance to
+another track 42 %. Onsets are more than beats: the track's own beats have 55 %
+of them, the movement 51 %, a metronome 41 %, another dance 43 %.
+
 Tracks and subjects are divided between the splits: none is in two.
 
 References:

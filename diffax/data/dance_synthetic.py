@@ -26,6 +26,11 @@ whose acceleration is largest at t_i: kinematic beats fall on accents by
 construction. What moves besides (a slow turn, a sway) has no beats. Positions
 follow by `data.synthetic`, for bodies and habits of the dancer's own, but for
 the path, which keeps the lower foot where it is.
+
+In windows of 10 s of the test, of beats of the movement and onsets of the sound
+97 % (F1, one to one, 0.1 s) are one; of a metronome's beats 25 %, of those of
+another piece 23 %. A metronome of the right tempo and phase has most of them,
+which have to be found first.
 """
 
 from collections.abc import Mapping, Sequence
