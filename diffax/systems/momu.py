@@ -142,7 +142,6 @@ def momu_diffusion(
       for task in tasks
   }
   noise = latent_process(**(process or {}))
-  frames = info['frames'] if window is None else window
   model = Diffusion(
       spaces=spaces,
       networks=networks,
@@ -156,7 +155,7 @@ def momu_diffusion(
       guidance=guidance,
       until=round(switch * noise.steps),
       shortest=_shortest(shortest, network, fold),
-      window=_window(frames, fold, networks),
+      window=_window(info['frames'], window, fold, networks),
       blend=blend,
       clip=clip,
       channels={name: info[name]['dims'] for name in OTHER},
@@ -387,6 +386,11 @@ class Diffusion:
         for task in wanted
     }
     if len(wanted) == len(OTHER):
+      if not self.condition_dropout:
+        raise UserError(
+            'sample: a model that was never trained without a condition, '
+            'config.system.condition_dropout = 0, cannot generate both.'
+        )
       drawn = self.draw_both(experts, shapes, key)
     else:
       given = self.condition(params, series, batch, wanted[0])
@@ -626,21 +630,25 @@ def _shortest(frames: int | None, network: str, fold: int) -> int | None:
   return frames // fold
 
 
-def _window(frames: int, fold: int, networks: Mapping[str, Any]) -> int:
-  size = frames // fold
-  for network in networks.values():
-    longest = network.longest
-    if longest is not None and size > longest:
+def _window(
+    frames: int, window: int | None, fold: int, networks: Mapping[str, Any]
+) -> int:
+  """Return the steps of a window, if it and training series are possible."""
+  window = frames if window is None else window
+  for name, count in (('data: info.frames', frames),
+                      ('config.system.window', window)):
+    if count < FRAMES or count % FRAMES:
       raise UserError(
-          f'config.system.window: {frames} frames are {size} steps, but the '
-          f'learned positions are for {longest}; raise denoiser.places.'
+          f'{name}: expected a multiple of {FRAMES} frames, found {count}.'
       )
-  if frames < FRAMES or frames % FRAMES:
-    raise UserError(
-        f'config.system.window: expected a multiple of {FRAMES} frames, found '
-        f'{frames}.'
-    )
-  return size
+    for network in networks.values():
+      longest = network.longest
+      if longest is not None and count // fold > longest:
+        raise UserError(
+            f'{name}: {count} frames are {count // fold} steps, but there are '
+            f'learned positions for {longest}; raise denoiser.places.'
+        )
+  return window // fold
 
 
 def _size(batch: Batch) -> tuple[int, int]:

@@ -19,6 +19,16 @@ def noise(*shape, seed=0):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def scrambled(module, *args):
+  """Make parameters that are noise, so that none is at its start."""
+  shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+      lambda x: jnp.asarray(rng.normal(size=x.shape) * 0.2, jnp.float32),
+      shapes,
+  )
+
+
 @pytest.mark.parametrize('channels, millions', [(80, 212.96), (28, 212.76)])
 def test_the_size_is_the_papers(channels, millions):
   network = vae.Autoencoder(channels)
@@ -33,7 +43,7 @@ def test_the_size_is_the_papers(channels, millions):
 @pytest.fixture(scope='module')
 def made():
   network, x = vae.Autoencoder(5, **SMALL), noise(2, 12, 5)
-  params = jax.jit(network.init)(jax.random.key(0), x)
+  params = scrambled(network, x)
 
   @functools.partial(jax.jit, static_argnames='method')
   def run(params, x, method='__call__'):
@@ -84,12 +94,20 @@ def test_log_variances_are_bounded(made):
 
 
 def test_the_critic_judges_patches():
-  critic = PatchCritic(8)
   x = noise(2, 48, 80)
-  params = jax.jit(critic.init)(jax.random.key(0), x)
-  verdicts = critic.apply(params, x)
+  critic = PatchCritic(8)
+  params = scrambled(critic, x)
+  run = jax.jit(critic.apply)
+  plain = run(params, x)
   # Halved thrice, and one less for each of the last two layers.
-  assert verdicts.shape == (2, 48 // 8 - 2, 80 // 8 - 2)
-  paper = jax.eval_shape(PatchCritic().init, jax.random.key(0), x)
+  assert plain.shape == (2, 48 // 8 - 2, 80 // 8 - 2)
+  assert plain.dtype == jnp.float32
+  assert np.abs(run(params, x + 1) - plain).max() > 1e-3
+
+
+def test_the_size_of_the_critic():
+  shapes = jax.eval_shape(
+      PatchCritic().init, jax.random.key(0), jnp.zeros((1, 48, 80))
+  )
   want = 4 * 4 * (64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 961
-  assert parameters(paper) == want + 2 * (128 + 256 + 512)
+  assert parameters(shapes) == want + 2 * (128 + 256 + 512)
