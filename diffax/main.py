@@ -106,7 +106,7 @@ def draw(config: Any, workdir: pathlib.Path) -> None:
   for name in given:
     if name not in known:
       raise UserError(f'--{name}: expected without {config.eval.name} systems.')
-  if 'vocoder' in known:
+  if 'vocoder' in known and 'vocoder' in config.eval:
     given['vocoder'] = config.eval.vocoder.to_dict()
   model = trained.restore(config, workdir)
   drawer(model, workdir / 'samples', seed=config.seed, **given)

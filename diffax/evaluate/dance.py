@@ -54,6 +54,7 @@ References:
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 import json
 import pathlib
 import time
@@ -288,10 +289,15 @@ class _Stage:
     }
     self.console.print('judges ...')
     self.judges = dance_judges.train(
-        self.model.source, settings, 'motion' in made,
-        'music' in made and self.heard
+        self.training, self.model.source.segments('val'), self.info, settings,
+        'motion' in made, 'music' in made and self.heard
     )
     return self
+
+  @functools.cached_property
+  def training(self) -> Batch:
+    """Windows of the training split."""
+    return self.model.source.segments('train')
 
   def poses(self, motion: np.ndarray, correct: bool = True) -> np.ndarray:
     """Return normalised poses `[N, T, 14, 2]`."""
@@ -578,7 +584,7 @@ def _floor(stage: _Stage, task: dance_parts.Task) -> dict[str, Row]:
   """Return what the judges say of as many windows of the training split."""
   if stage.judges is None or not task.given:
     return {}
-  windows = stage.model.source.segments('train')
+  windows = stage.training
   total, count = len(windows['motion']), len(stage.truth.seconds)
   rows = np.linspace(0, total - 1, min(count, total)).round().astype(int)
   poses = stage.poses(windows['motion'][rows], correct=False)

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax import signal
-from diffax.data.base import Source
 from diffax.errors import UserError
 from diffax.metrics import audio
 from diffax.metrics import dance
@@ -108,12 +107,15 @@ def settings(given: Mapping[str, Any]) -> Settings:
 
 
 def train(
-    source: Source, plan: Settings, motion: bool, music: bool
+    windows: Batch, held: Batch, info: Mapping[str, Any], plan: Settings,
+    motion: bool, music: bool
 ) -> Judges:
   """Train the judges that are wanted.
 
   Args:
-    source: of dances.
+    windows: of the training split.
+    held: of another split, to say how good the judges are.
+    info: of the source.
     plan: settings.
     motion: whether movement is judged.
     music: whether sound is judged.
@@ -125,26 +127,24 @@ def train(
     UserError: weights cannot be read, or windows are shorter than a clip.
   """
   facts: dict[str, Any] = {}
-  windows, held = (
-      _thinned(source.segments(split), plan.windows) for split in
-      ('train', 'val')
-  )
+  listener = None
+  if music and plan.vggish:
+    # First, as a wrong file shall not be found after minutes.
+    listener = read_vggish(plan.vggish)
+    facts['music'] = {'embedding': listener.name}
+  windows, held = (_thinned(part, plan.windows) for part in (windows, held))
   judge = None
   if motion:
     label = _label(windows, _MOTION_LABELS)
-    poses = [posed(part['motion'], source.info) for part in (windows, held)]
-    network = MotionClassifier(_classes(source, label))
+    poses = [posed(part['motion'], info) for part in (windows, held)]
+    network = MotionClassifier(_classes(info, label))
     judge = _trained(network, windows, held, label, poses, plan.motion_clip,
                      plan)
     facts['motion'] = _facts(judge, label)
-  listener = None
-  if music and plan.vggish:
-    listener = read_vggish(plan.vggish)
-    facts['music'] = {'embedding': listener.name}
-  elif music:
+  if music and listener is None:
     label = _label(windows, _MUSIC_LABELS)
     mels = [_mels(part) for part in (windows, held)]
-    ears = MelClassifier(_classes(source, label))
+    ears = MelClassifier(_classes(info, label))
     heard = _trained(ears, windows, held, label, mels, plan.music_clip, plan)
     if heard is not None:
       listener = audio.Embedding(TRAINED, functools.partial(_hear, heard))
@@ -202,8 +202,8 @@ def _label(windows: Batch, names: Sequence[str]) -> str | None:
   return several[0] if several else None
 
 
-def _classes(source: Source, label: str | None) -> int:
-  return len(source.info[f'{label}s']) if label else 1
+def _classes(info: Mapping[str, Any], label: str | None) -> int:
+  return len(info[f'{label}s']) if label else 1
 
 
 def _facts(judge: dance.Judge | None, label: str | None) -> dict[str, Any]:

@@ -35,6 +35,8 @@ from diffax.typing import Params
 ITEMS, PAIRS = 50, 200
 # Clips read at once, to bound memory; without effect on the results.
 _AT_ONCE = 128
+# Spread of a channel, in parts of the mean one.
+_LEAST = 0.1
 
 
 class Judge(NamedTuple):
@@ -106,8 +108,10 @@ def train_judge(
         'judge: expected items of two or more classes to tell apart, found '
         f'{len(np.unique(label))} in {len(label)} items.'
     )
-  # Constant bands, such as those above a codec's limit, tell nothing.
-  mean, std = items.mean((0, 1)), np.maximum(items.std((0, 1)), 1e-3)
+  mean, std = items.mean((0, 1)), items.std((0, 1))
+  # What hardly moves in real items, such as bands above a codec's limit, would
+  # drown the rest wherever it moves in others.
+  std = np.maximum(std, _LEAST * np.sqrt(np.mean(std**2)) + 1e-6)
   clips = _standardised(items, clip, mean, std)
   each = len(clips) // len(items)
   fitted = recognition.fit(

@@ -15,6 +15,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffax import signal
@@ -22,6 +23,7 @@ from diffax.errors import UserError
 from diffax.systems import vocoder
 from diffax.systems import vocoder_import
 from diffax.train import checkpoint
+from diffax.typing import Array
 from diffax.typing import Key
 from diffax.typing import Params
 
@@ -72,7 +74,8 @@ def griffin_lim(iterations: int = 32, **options: Any) -> Voice:
         f'eval.vocoder.iterations: expected 1 or more, found {iterations}.'
     )
   made = vocoder.griffin_lim(signal.MAA, iterations=iterations, **options)
-  return _bound('Griffin-Lim', made, {})
+  # It is compiled already, and all voices of one kind share that.
+  return _bound('Griffin-Lim', made.apply, {})
 
 
 def bigvgan(
@@ -107,11 +110,15 @@ def bigvgan(
   if pathlib.Path(weights).is_dir():
     params, _ = checkpoint.load(pathlib.Path(weights), 'ema')
     made = vocoder.bigvgan(signal.MAA, size=size)
-    return _bound(f'BigVGAN of {weights}', made, params['generator'])
+    return _bound(
+        f'BigVGAN of {weights}', jax.jit(made.apply), params['generator']
+    )
   found = vocoder_import.load(
       weights, mel=signal.MAA, config=config, name=release, log=log
   )
-  return _bound(f'BigVGAN of {weights}', found.vocoder, found.params)
+  return _bound(
+      f'BigVGAN of {weights}', jax.jit(found.vocoder.apply), found.params
+  )
 
 
 VOICES: Mapping[str, Callable[..., Voice]] = {
@@ -119,11 +126,11 @@ VOICES: Mapping[str, Callable[..., Voice]] = {
 }
 
 
-def _bound(name: str, made: vocoder.Vocoder, params: Params) -> Voice:
-  call = jax.jit(made.apply)
-
+def _bound(
+    name: str, call: Callable[[Params, Array, Key], Array], params: Params
+) -> Voice:
   def apply(log_mel: np.ndarray, key: Key) -> np.ndarray:
-    wave = np.asarray(call(params, log_mel[None], key))[0]
+    wave = np.asarray(call(params, jnp.asarray(log_mel[None]), key))[0]
     return np.clip(wave, -1, 1)
 
   return Voice(name, apply)

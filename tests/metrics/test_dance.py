@@ -65,6 +65,17 @@ def test_a_judge_follows_from_its_seed(judge):
   assert np.isnan(again.accuracy)
 
 
+def test_what_never_moves_does_not_drown_the_rest():
+  x, label = items(8)
+  x[..., 2] = 4.0
+  found = dance.train_judge(
+      Net(), x, label, 16, steps=1, training=recognition.Training(4, 0.01)
+  )
+  np.testing.assert_allclose(
+      found.std[2], 0.1 * np.sqrt(np.mean(x.std((0, 1)) ** 2)), rtol=1e-3
+  )
+
+
 def test_items_are_the_means_of_their_clips(judge):
   x, _ = items(3)
   found = dance.read(judge, x)
