@@ -7,10 +7,12 @@ from diffax.sampling import crossmodal
 from diffax.sampling import dance
 from diffax.sampling import forecasting
 from diffax.sampling import recognition
+from diffax.sampling import vocoder
 
 DRAWERS: Mapping[str, Callable[..., Any]] = {
     'forecasting': forecasting.draw,
     'crossmodal': crossmodal.draw,
     'recognition': recognition.draw,
     'dance': dance.draw,
+    'vocoder': vocoder.vocoder,
 }
