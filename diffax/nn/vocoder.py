@@ -128,8 +128,9 @@ def without_aliases(function: Callable[[Array], Array], x: Array) -> Array:
   """
   taps = low_pass()
   even, odd = taps[::2], taps[1::2]
-  first = function(_weigh(_extend(x, x, x, 3, 2), 2 * even))
-  second = function(_weigh(_extend(x, x, x, 2, 3), 2 * odd))
+  wide = _extend(x, x, x, 3, 3)
+  first = function(_weigh(wide[:, :-1], 2 * even))
+  second = function(_weigh(wide[:, 1:], 2 * odd))
   return (
       _weigh(_extend(first, first, second, 2, 3), odd)
       + _weigh(_extend(second, first, second, 3, 2), even)
@@ -142,7 +143,10 @@ def _extend(
   """Repeat the start of `left` before `x` and the end of `right` after it."""
   start = jnp.repeat(left[:, :1], before, axis=1)
   end = jnp.repeat(right[:, -1:], after, axis=1)
-  return jnp.concatenate([start, x, end], axis=1)
+  # Else compilers that fuse compute `x` anew for each tap that reads it.
+  return jax.lax.optimization_barrier(
+      jnp.concatenate([start, x, end], axis=1)
+  )
 
 
 def _weigh(x: Array, taps: np.ndarray) -> Array:
