@@ -26,9 +26,9 @@ References:
   Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022 (Eq. 2).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,33 +36,22 @@ import jax.numpy as jnp
 from diffax.diffusion import gaussian
 from diffax.diffusion import guidance as guidances
 from diffax.diffusion import process as processes
-from diffax.diffusion import schedules
 from diffax.errors import UserError
-from diffax.nn.feedforward import FeedForwardTransformer
-from diffax.nn.feedforward import JOINS
-from diffax.nn.feedforward import POSITIONS
 from diffax.nn.motion_encoder import MotionEncoder
-from diffax.nn.series_unet import SeriesUNet
 from diffax.systems import generate
+from diffax.systems import momu_parts
 from diffax.systems import momu_vae
 from diffax.systems.base import System
 from diffax.systems.base import Variables
 from diffax.systems.ensemble import bounded
+from diffax.systems.momu_parts import FRAMES
+from diffax.systems.momu_parts import OTHER
+from diffax.systems.momu_parts import Space
 from diffax.typing import Array
 from diffax.typing import Batch
 from diffax.typing import DenoiseFn
 from diffax.typing import Key
 from diffax.typing import Params
-
-OTHER = {'music': 'motion', 'motion': 'music'}
-KINDS = {'music': ('vae', 'raw'), 'motion': ('vae', 'raw', 'encoder')}
-NETWORKS: Mapping[str, Callable[..., Any]] = {
-    'fft': FeedForwardTransformer, 'unet': SeriesUNet,
-}
-# Frames per latent of an autoencoder.
-FOLD = 2
-# The number of frames is a multiple of this, so that a UNet can halve latents.
-FRAMES = 4
 
 
 def momu_diffusion(
@@ -96,10 +85,11 @@ def momu_diffusion(
     music: `network` and `critic` of the trained autoencoder of music.
     motion: `network` of the trained autoencoder of motion.
     encoder: of `nn.motion_encoder.MotionEncoder`.
-    network: key of `NETWORKS`.
+    network: key of `momu_parts.NETWORKS`.
     denoiser: of that network.
     process: `steps`, `betas` and their options; by default the paper's.
-    sampler: of `generate.generator`; by default DDIM with 50 steps.
+    sampler: of `generate.generator`; by default DDIM with 50 steps, at the
+      times of latent diffusion.
     condition_dropout: rate at which the condition is hidden while training.
     guidance: s of Eq. 2; 1 runs the network once a step.
     switch: T_c / T, when joint generation begins to exchange.
@@ -124,11 +114,14 @@ def momu_diffusion(
     UserError: a setting is wrong.
   """
   kinds = {'music': 'vae', 'motion': 'vae', **(kinds or {})}
-  _check(tasks, kinds, condition_dropout, guidance, switch)
-  fold = FOLD if {'vae', 'encoder'} & set(kinds.values()) else 1
+  momu_parts.check(tasks, kinds, condition_dropout, guidance, switch)
+  momu_parts.one_of('blend', blend, guidances.BLENDS)
+  fold = momu_parts.FOLD if {'vae', 'encoder'} & set(kinds.values()) else 1
   parts = {'music': music, 'motion': motion}
   spaces = {
-      name: space_of(info, name, kinds[name], fold, parts[name], dtype)
+      name: momu_parts.space_of(
+          info, name, kinds[name], fold, parts[name], dtype
+      )
       for name in OTHER
   }
   reader = None
@@ -136,26 +129,25 @@ def momu_diffusion(
     options = {'dtype': jnp.dtype(dtype), 'fold': fold, **(encoder or {})}
     reader = momu_vae.built(MotionEncoder, options, 'encoder')
   networks = {
-      task: network_of(network, spaces[task].channels, {
+      task: momu_parts.network_of(network, spaces[task].channels, {
           'dtype': jnp.dtype(dtype), **(denoiser or {})
       })
       for task in tasks
   }
-  noise = latent_process(**(process or {}))
+  noise = momu_parts.latent_process(**(process or {}))
+  reverse = momu_parts.reverse(sampler or {})
   model = Diffusion(
       spaces=spaces,
       networks=networks,
       encoder=reader,
       process=noise,
-      generate=generate.generator(noise.steps, **{
-          'name': 'ddim', 'steps': 50, 'spacing': 'late', **(sampler or {})
-      }),
+      generate=generate.generator(noise.steps, **reverse),
       fold=fold,
       condition_dropout=condition_dropout,
       guidance=guidance,
       until=round(switch * noise.steps),
-      shortest=_shortest(shortest, network, fold),
-      window=_window(info['frames'], window, fold, networks),
+      shortest=momu_parts.shortest_steps(shortest, network, fold),
+      window=momu_parts.window_steps(info['frames'], window, fold, networks),
       blend=blend,
       clip=clip,
       channels={name: info[name]['dims'] for name in OTHER},
@@ -163,32 +155,6 @@ def momu_diffusion(
   return System(
       model.init, model.loss, model.sample, model.encode, model.prepare
   )
-
-
-class Space(NamedTuple):
-  """The series in which a modality is diffused.
-
-  Attributes:
-    channels: D; 0 if a learned encoder makes it.
-    part: autoencoder; None for features as they are.
-    fold: frames of a step of the series.
-  """
-
-  channels: int
-  part: momu_vae.Part | None
-  fold: int
-
-  def encode(self, frozen: Params, x: Array) -> Array:
-    """Map `[B, T, C]` to `[B, L, D]`."""
-    if self.part is not None:
-      return self.part.encode(frozen[self.part.name], x).mean
-    return x.reshape(len(x), x.shape[1] // self.fold, -1)
-
-  def decode(self, frozen: Params, z: Array) -> Array:
-    """Map `[B, L, D]` to `[B, T, C]`."""
-    if self.part is not None:
-      return self.part.decode(frozen[self.part.name], z)
-    return z.reshape(len(z), z.shape[1] * self.fold, -1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -496,161 +462,6 @@ class Diffusion:
     return {**found, **decoded}
 
 
-def space_of(
-    info: Mapping[str, Any],
-    name: str,
-    kind: str,
-    fold: int,
-    settings: Mapping[str, Any] | None,
-    dtype: str,
-) -> Space:
-  """Build the space of a modality.
-
-  Args:
-    info: of the data source.
-    name: of the modality.
-    kind: `vae`, `raw` or `encoder`.
-    fold: frames of a step.
-    settings: of `momu_vae.part_of`, for kind `vae`.
-    dtype: of the computation.
-
-  Returns:
-    The space.
-
-  Raises:
-    UserError: a setting is wrong.
-  """
-  if kind != 'vae' and settings:
-    raise UserError(
-        f'config.system.{name}: describes an autoencoder, but '
-        f'config.system.kinds.{name} is {kind!r}.'
-    )
-  if kind == 'raw':
-    return Space(fold * info[name]['dims'], None, fold)
-  if kind == 'encoder':
-    return Space(0, None, fold)
-  part = momu_vae.described(info, name, settings or {}, dtype)
-  return Space(part.network.latent, part, fold)
-
-
-def network_of(name: str, channels: int, settings: Mapping[str, Any]) -> Any:
-  """Build the denoiser of series of some channels.
-
-  Args:
-    name: key of `NETWORKS`.
-    channels: D.
-    settings: of the network.
-
-  Returns:
-    The module.
-
-  Raises:
-    UserError: a setting is unknown or does not fit.
-  """
-  _one_of('network', name, tuple(NETWORKS))
-  options = {'channels': channels, **settings}
-  built = momu_vae.built(NETWORKS[name], options, 'denoiser')
-  width, groups = (
-      (built.width, built.groups) if name == 'fft'
-      else (built.base, built.groups)
-  )
-  if width % groups or width % built.heads or groups % 2:
-    raise UserError(
-        'config.system.denoiser: expected a width that is a multiple of heads '
-        f'{built.heads} and of an even number of groups, found width {width} '
-        f'and groups {groups}.'
-    )
-  if name == 'fft':
-    _one_of('denoiser.join', built.join, JOINS)
-    _one_of('denoiser.positions', built.positions, POSITIONS)
-  return built
-
-
-def latent_process(
-    *, steps: int = 1000, betas: str = 'scaled_linear', **options: float
-) -> processes.Process:
-  """Build the forward process of series `[L, D]`, white noise.
-
-  Args:
-    steps: T.
-    betas: name in `schedules.BETAS`; `scaled_linear` is a linear root.
-    **options: of the betas, such as `start` and `stop`.
-
-  Returns:
-    The process.
-
-  Raises:
-    UserError: a setting is wrong.
-  """
-  return processes.isotropic(schedules.betas(betas, steps, **options), ndim=2)
-
-
-def _check(
-    tasks: Sequence[str],
-    kinds: Mapping[str, str],
-    dropout: float,
-    guidance: float,
-    switch: float,
-) -> None:
-  if not tasks or set(tasks) - set(OTHER) or len(set(tasks)) < len(tasks):
-    raise UserError(
-        f'config.system.tasks: expected some of {tuple(OTHER)}, found '
-        f'{tuple(tasks)}.'
-    )
-  if set(kinds) != set(OTHER):
-    raise UserError(
-        f'config.system.kinds: expected {tuple(OTHER)}, found {tuple(kinds)}.'
-    )
-  for name, kind in kinds.items():
-    _one_of(f'kinds.{name}', kind, KINDS[name])
-    if kind == 'encoder' and name in tasks:
-      raise UserError(
-          f'config.system.kinds.{name}: {kind} reads motion but cannot be '
-          f'decoded; expected vae or raw for the task {name}.'
-      )
-  if not 0 <= dropout < 1 or (guidance != 1 and not dropout):
-    raise UserError(
-        'config.system.condition_dropout: expected a rate within [0, 1), above '
-        f'0 for guidance {guidance:g}, found {dropout:g}.'
-    )
-  if not 0 <= switch <= 1:
-    raise UserError(
-        f'config.system.switch: expected a share within [0, 1], found {switch}.'
-    )
-
-
-def _shortest(frames: int | None, network: str, fold: int) -> int | None:
-  if frames is None:
-    return None
-  if network != 'fft' or frames < FRAMES:
-    raise UserError(
-        f'config.system.shortest: expected {FRAMES} frames or more, and the '
-        f'network fft, which hides what is cut, found {frames}, {network!r}.'
-    )
-  return frames // fold
-
-
-def _window(
-    frames: int, window: int | None, fold: int, networks: Mapping[str, Any]
-) -> int:
-  """Return the steps of a window, if it and training series are possible."""
-  window = frames if window is None else window
-  for name, count in (('data: info.frames', frames),
-                      ('config.system.window', window)):
-    if count < FRAMES or count % FRAMES:
-      raise UserError(
-          f'{name}: expected a multiple of {FRAMES} frames, found {count}.'
-      )
-    for network in networks.values():
-      longest = network.longest
-      if longest is not None and count // fold > longest:
-        raise UserError(
-            f'{name}: {count} frames are {count // fold} steps, but there are '
-            f'learned positions for {longest}; raise denoiser.places.'
-        )
-  return window // fold
-
-
 def _size(batch: Batch) -> tuple[int, int]:
   """Return how many series a batch asks for, and of how many frames."""
   sizes = {
@@ -667,11 +478,3 @@ def _size(batch: Batch) -> tuple[int, int]:
         f'sample: expected a multiple of {FRAMES} frames, found {frames}.'
     )
   return int(count), int(frames)
-
-
-def _one_of(field: str, value: str, known: Sequence[str]) -> None:
-  if value not in known:
-    raise UserError(
-        f'config.system.{field}: expected one of {tuple(known)}, found '
-        f'{value!r}.'
-    )

@@ -10,11 +10,12 @@ from diffax import systems
 from diffax.errors import UserError
 from diffax.nn.unet import parameters
 from diffax.systems import momu
+from diffax.systems import momu_parts
 from diffax.systems.base import Variables
 from diffax.train import optim
 from diffax.train import state as states
 
-VAE = {'network': {'width': 4, 'multiples': (1, 2), 'blocks': 1, 'groups': 2,
+VAE = {'network': {'width': 4, 'multiples': (1, 2), 'blocks': 0, 'groups': 2,
                    'latent': 3}}
 MUSIC = {**VAE, 'critic': 0}
 DENOISER = {'width': 8, 'depth': 1, 'heads': 2, 'groups': 2, 'expansion': 1,
@@ -175,7 +176,7 @@ def by_hand(model, params, x, until):
     return {
         task: model.networks[task].apply(
             params[task]['denoiser'], x[task], jnp.full(BATCH, t),
-            given[momu.OTHER[task]], jnp.full(BATCH, present),
+            given[momu_parts.OTHER[task]], jnp.full(BATCH, present),
         ) for task in x
     }
 
@@ -205,7 +206,7 @@ def test_both_at_once_by_hand(raw):
   keys = jax.random.split(jax.random.split(key)[0], 2)
   x = {
       task: jax.random.normal(k, (BATCH, FRAMES, INFO[task]['dims']))
-      for task, k in zip(momu.OTHER, keys)
+      for task, k in zip(momu_parts.OTHER, keys)
   }
   model = system.loss.__self__
   want, apart = (by_hand(model, params, x, until) for until in (10, 0))
@@ -291,7 +292,8 @@ def test_every_kind_learns_and_generates(name):
   params = jax.eval_shape(system.prepare, params, frozen, batch(), key)
   loss, metrics = jax.eval_shape(system.loss, params, frozen, batch(), key)
   assert loss.shape == () and set(metrics) == {f'mse_{t}' for t in tasks}
-  asked = [{momu.OTHER[task]: batch(40)[momu.OTHER[task]]} for task in tasks]
+  others = [momu_parts.OTHER[task] for task in tasks]
+  asked = [{other: batch(40)[other]} for other in others]
   wanted = [{task} for task in tasks]
   if len(tasks) == 2:
     asked.append({'frames': jnp.zeros((BATCH, 40, 0))})
@@ -309,7 +311,7 @@ def test_every_kind_learns_and_generates(name):
 
 
 def test_raw_series_keep_every_frame():
-  space = momu.space_of(INFO, 'motion', 'raw', 2, None, 'float32')
+  space = momu_parts.space_of(INFO, 'motion', 'raw', 2, None, 'float32')
   x = batch()['motion']
   z = space.encode({}, x)
   assert z.shape == (BATCH, FRAMES // 2, 12)
@@ -342,11 +344,13 @@ def test_a_length_is_compiled_once(raw):
     ({'denoiser': {'layers': 3}}, 'denoiser'),
     ({'denoiser': {**DENOISER, 'width': 9}}, 'denoiser'),
     ({'denoiser': {**DENOISER, 'join': 'time'}}, 'join'),
-    ({'denoiser': {**DENOISER, 'places': 8}}, 'window'),
+    ({'denoiser': {**DENOISER, 'places': 8}}, 'places'),
+    ({'denoiser': {**DENOISER, 'places': 20}, 'window': 40}, 'window'),
     ({'window': 10}, 'window'),
     ({'shortest': 8, 'network': 'unet', 'denoiser': UNET}, 'shortest'),
     ({'condition_dropout': 0.0}, 'condition_dropout'),
     ({'switch': 1.5}, 'switch'),
+    ({'blend': 'last'}, 'blend'),
     ({'process': {'betas': 'square'}}, 'betas'),
     ({'music': {'width': 4}}, 'music'),
 ])

@@ -11,7 +11,7 @@ from diffax.nn.unet import parameters
 from diffax.systems import momu_vae
 
 INFO = {'music': {'dims': 24}, 'motion': {'dims': 6}}
-NETWORK = {'width': 4, 'multiples': (1, 2), 'blocks': 1, 'groups': 2,
+NETWORK = {'width': 4, 'multiples': (1, 2), 'blocks': 0, 'groups': 2,
            'latent': 3}
 MUSIC = {'network': NETWORK, 'critic': 8}
 GAN = {'start': 10}
