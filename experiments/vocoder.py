@@ -81,6 +81,8 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   stage = config.vocoder
   stage.batch_size, stage.steps = 2, 4
   stage.optim.schedule.update({'warmup': 1, 'steps': 4})
+  # A name becomes fields, which a config takes for a mistake.
+  del stage.system['size']
   stage.system.update({
       'periods': (2,), 'period_width': 1, 'spectrum_width': 1, 'start': 2,
       'resolutions': ((512, 128),),
