@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import rich.box
 import rich.console
@@ -74,7 +75,7 @@ def vocoder(
     return np.asarray(model.sample({'wave': wave[None]}, key)['wave'])[0]
 
   def algorithm(wave: np.ndarray, key: Key) -> np.ndarray:
-    bands = signal.log_mel(wave, preset)
+    bands = signal.log_mel(jnp.asarray(wave), preset)
     return np.asarray(signal.griffin_lim(bands, preset, key, iterations))
 
   rows = {'model': trained, 'griffin_lim': algorithm}
@@ -151,17 +152,17 @@ def compare(
     made: np.ndarray, true: np.ndarray, mel: signal.Mel
 ) -> tuple[float, float, float]:
   """Return mel L1, convergence and onset F1 of a wave `[L]`."""
-  distance = np.abs(signal.log_mel(made, mel) - signal.log_mel(true, mel))
+  waves = [jnp.asarray(wave) for wave in (made, true)]
+  bands = [signal.log_mel(wave, mel) for wave in waves]
   spectra = [
-      np.asarray(signal.magnitudes(wave, mel.fft, mel.hop))
-      for wave in (made, true)
+      np.asarray(signal.magnitudes(wave, mel.fft, mel.hop)) for wave in waves
   ]
   gap = np.linalg.norm(spectra[0] - spectra[1]) / np.linalg.norm(spectra[1])
   beats = [rhythm.onsets(wave, mel.rate) for wave in (made, true)]
   counts = rhythm.count_matches(beats[0], beats[1], _TOLERANCE)
   precision, recall = rhythm.precision_recall(counts)
   harmonic = 2 * precision * recall / max(precision + recall, 1e-9)
-  return float(np.mean(distance)), float(gap), 100 * harmonic
+  return float(jnp.abs(bands[0] - bands[1]).mean()), float(gap), 100 * harmonic
 
 
 def _print(results: Mapping[str, Any], title: str) -> None:
