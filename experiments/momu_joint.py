@@ -9,8 +9,9 @@ Run:   python -m diffax.main --config=experiments/momu_joint.py
        python -m diffax.main --config=experiments/momu_joint.py:budget,\\
          dance_synthetic
        python -m diffax.main --config=... --mode=sample --seconds=30
-Sizes: autoencoders of music 212.96 M and of motion 212.76 M parameters,
-       denoisers of 158.12 M each, as printed (213 M, 158 M).
+Sizes: autoencoders of music 212,958,212 and of motion 212,758,480 parameters
+       (printed: 213 M), denoisers of 159,387,284 each: the printed 158 M with
+       positions for 50 s.
 Cost:  of the paper, 12 hours for the autoencoders and 2 days for each denoiser
        on 8 GPUs (RTX 4090). Not trained at this size here.
 
@@ -30,7 +31,8 @@ Variants (combine them with commas):
   dance_synthetic  generated dances and music, nothing to download
   dance_aligned    CMU dances warped onto real tracks
   loris_dance      the 25 s clips of LORIS
-  budget           two CPU cores, about half an hour: narrow networks, 10 s
+  budget           sized for two CPU cores: narrow networks, few steps; their
+                   time has not been measured
   directions       directions of bones instead of places (Table 7, 1)
   wave             the waveform instead of log-mels (Table 7, 2)
   no_contrast      motion's latents are not aligned (Table 7, 3)
@@ -249,7 +251,7 @@ def shorten(
 
 
 def budget(config: ml_collections.ConfigDict) -> None:
-  """Fit the run into about half an hour of two CPU cores."""
+  """Narrow the networks and shorten the run for two CPU cores."""
   small = {'width': 32, 'multiples': (1, 2, 3), 'blocks': 1}
   autoencoders(config, small, small, critic=16)
   if 'diffusion' in config:

@@ -4,7 +4,7 @@ Paper, data: as momu_joint. Table 8.
 Run:   python -m diffax.main --config=experiments/momu_mel_vae.py
        python -m diffax.main \\
          --config=experiments/momu_mel_vae.py:budget,dance_synthetic
-Sizes: 212,955,148 parameters, and 2.8 M of the critic.
+Sizes: 212,958,212 parameters, and 2,764,481 of the critic.
 Cost:  of the paper, 12 hours on 8 GPUs for both autoencoders. Not trained at
        this size here.
 

@@ -4,7 +4,7 @@ Paper, data: as momu_joint. Tables 7 (3) and 8.
 Run:   python -m diffax.main --config=experiments/momu_motion_vae.py
        python -m diffax.main \\
          --config=experiments/momu_motion_vae.py:budget,dance_synthetic
-Sizes: 212,755,292 parameters.
+Sizes: 212,758,480 parameters.
 Cost:  of the paper, 12 hours on 8 GPUs for both autoencoders. Not trained at
        this size here.
 

@@ -1,6 +1,6 @@
 """MoMu-Diffusion, music to motion: Tables 5 and 6 of the paper.
 
-Paper, data, sizes: as momu_joint, with one denoiser (158.12 M parameters).
+Paper, data, sizes: as momu_joint, with one denoiser.
 Run:   python -m diffax.main --config=experiments/momu_music_to_motion.py
        python -m diffax.main \\
          --config=experiments/momu_music_to_motion.py:budget,dance_synthetic
