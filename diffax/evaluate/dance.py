@@ -36,10 +36,9 @@ rows of chance every draw. Of a movement and of sound there are also
                              poses in torso lengths
 
 `judges` says how good those are on held-out windows, `voice` what makes sound
-of log-mels, `sampling` how many
-seconds of computing a second of output takes, for windows (`windows`, without
-the compilation, and `vocoder`) and for single clips of the lengths asked for
-(`lengths`).
+of log-mels, `sampling` how many seconds of computing a second of output takes,
+and whether that is without the compilation, as it is of several batches.
+`lengths` times single clips.
 
 Of the first window are drawn mels_TASK.png, poses_TASK.png and beats_TASK.png
 (what was made held against what is true), bones_TASK.png (movements of all
@@ -356,12 +355,14 @@ def _task(
         dance_parts.whole_frames(x, stage.fps) for x in plan.joint_seconds
     ]
   total, parts, times = len(stage.windows['motion']), [], []
+  compiled = True
   for number, frames in enumerate(lengths):
     rows = np.arange(number, total, len(lengths))
     made = dance_parts.generate(
         stage.model, task, _rows(stage.windows, rows), frames,
         batch_size=plan.batch_size, key=jax.random.fold_in(key, number),
     )
+    compiled &= made.compiled
     begin = time.perf_counter()
     parts.append(stage.finish(made.arrays))
     times.append((made.seconds / made.windows * stage.fps / frames,
@@ -375,7 +376,7 @@ def _task(
   return rows_of, clips, {
       'computing seconds per second': float(seconds[0]),
       'finishing seconds per second': float(seconds[1]),
-      'windows': total,
+      'windows': total, 'without compilation': compiled,
   }
 
 
@@ -667,7 +668,8 @@ def _print_facts(
     console.print(
         f"{task}: {facts['computing seconds per second']:.3g} s of computing "
         'for a second of output, and '
-        f"{facts['finishing seconds per second']:.3g} s to finish it",
+        f"{facts['finishing seconds per second']:.3g} s to finish it"
+        + (', compilation included' * (not facts['without compilation'])),
         highlight=False, soft_wrap=True,
     )
 

@@ -55,11 +55,13 @@ class Made(NamedTuple):
     seconds: computing time without that of the first batch, which compiles,
       unless it is the only one.
     windows: made in that time.
+    compiled: whether the time is without compilation.
   """
 
   arrays: dict[str, np.ndarray]
   seconds: float
   windows: int
+  compiled: bool
 
 
 def generate(
@@ -109,6 +111,7 @@ def generate(
       {name: np.concatenate(part)[:total] for name, part in parts.items()},
       times[-1] - times[begin],
       len(groups[0]) * (len(groups) - begin),
+      begin > 0,
   )
 
 
