@@ -23,7 +23,11 @@ Variants (combine them with commas):
   zero_terminal  no signal left at T; the network predicts velocity
   nonisotropic noise correlated across the axes of a sensor as the data are
   frames80     80 frames, as the paper states, of which the last samples repeat
-  ddim, dpm    100 steps of DDIM, 25 of DPM-Solver++ instead of all 3000
+  ddim, dpm    100 steps of DDIM, 25 of DPM-Solver++ instead of all 3000 of
+               `ddpm`
+  augmented    learn from augmented copies of the picked windows, too
+  budget       for one core and four minutes: a small conditional network that
+               predicts residuals, 25 steps of DPM-Solver++, a small classifier
   smoke        to check that everything runs
 """
 
@@ -155,19 +159,69 @@ def frames80(config: ml_collections.ConfigDict) -> None:
     config.system.layout.frames = 80
 
 
+def ddpm(config: ml_collections.ConfigDict) -> None:
+  """Sample in all steps."""
+  config.system.sampler = {'name': 'ddpm', 'steps': STEPS}
+
+
 def ddim(config: ml_collections.ConfigDict) -> None:
   """Sample in 100 steps."""
   config.system.sampler = {'name': 'ddim', 'steps': 100, 'eta': 0.0}
 
 
 def dpm(config: ml_collections.ConfigDict) -> None:
-  """Sample in 25 steps."""
-  config.system.sampler = {'name': 'dpm_solver_pp', 'steps': 25, 'order': 2}
+  """Sample in 25 steps, most of them where the noise is low."""
+  config.system.sampler = {
+      'name': 'dpm_solver_pp', 'steps': 25, 'order': 2, 'spacing': 'quadratic',
+  }
+
+
+def augmented(config: ml_collections.ConfigDict) -> None:
+  """Show the model other positions and speeds of the picked windows."""
+  config.data.augment = {
+      'kinds': ('jitter', 'scaling', 'rotation', 'timewarp'), 'copies': 40,
+      'share': 0.5,
+  }
+
+
+def budget(config: ml_collections.ConfigDict) -> None:
+  """Fit a fold into a few minutes of one core."""
+  conditional(config)
+  config.system.update({
+      'guidance': 1.0, 'prediction': 'residual', 'member_clip': None,
+  })
+  if config.system.domain == 'stft':
+    config.system.layout = {'size': 22, 'hop': 8}
+  config.system.network.base = 16
+  dpm(config)
+  config.ema.decay = 0.99
+  config.diffusion = {
+      'steps': 320,
+      'batch_size': 24,
+      'optim': {
+          'name': 'adam', 'clip': 1.0,
+          'schedule': {
+              'name': 'cosine', 'value': 2e-3, 'steps': 320, 'warmup': 20,
+          },
+      },
+  }
+  config.eval.update({
+      'weights': 'ema', 'per_class': 150, 'batch_size': 300, 'doses': (),
+      'conditions': (
+          'few', 'few+classical', 'few+synthetic', 'few+classical+synthetic',
+          'synthetic', 'full',
+      ),
+  })
+  config.eval.classifier = {
+      'steps': 100, 'validations': 2, 'val_windows': 256,
+      'network': {'filters': (8, 16, 16), 'hidden': (64, 32)},
+  }
+  config.eval.quality = {'discriminative': None, 'clusters': None}
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Run everything small."""
-  config.system.sampler = {'name': 'ddim', 'steps': 4, 'eta': 0.0}
+  config.system.sampler.steps = 4
   config.system.network.update({
       'base': 8, 'blocks': 1, 'heads': 2, 'attention': 'frequency',
   })
@@ -195,7 +249,10 @@ VARIANTS = {
     'zero_terminal': zero_terminal,
     'nonisotropic': nonisotropic,
     'frames80': frames80,
+    'ddpm': ddpm,
     'ddim': ddim,
     'dpm': dpm,
+    'augmented': augmented,
+    'budget': budget,
     'smoke': smoke,
 }
