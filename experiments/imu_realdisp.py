@@ -107,7 +107,7 @@ def base(data: str, persons: int = 12) -> ml_collections.ConfigDict:
   }
   config.benchmark = {
       'batch_size': {'diffusion': config.diffusion.batch_size}, 'repeats': 5,
-      'pasts': 128,
+      'pasts': config.diffusion.batch_size, 'given': ('label',),
   }
   return config
 
@@ -205,6 +205,7 @@ def budget(config: ml_collections.ConfigDict) -> None:
           },
       },
   }
+  config.benchmark.update({'batch_size': {'diffusion': 24}, 'pasts': 24})
   config.eval.update({
       'weights': 'ema', 'per_class': 150, 'batch_size': 300, 'doses': (),
       'conditions': (

@@ -10,8 +10,8 @@ Variants, in any order with commas:
   loso       every person held out in turn (default): what synthetic windows
              are worth, learnt from the picked windows or from augmented copies
              of them, too, beside classical augmentation and all real windows
-  ablations  domain, schedules, prior, noise, terminal signal, one network for
-             each class, augmentation
+  ablations  domain, schedules, prior, noise, terminal signal, prediction,
+             augmentation, no training
   samplers   DDPM with all steps, DDIM-100, DPM-Solver++-25: speed and worth
   realdisp   the paper's data (default)
   dsads, motionsense, basicmotions, synthetic  other data
@@ -55,6 +55,8 @@ _ABLATIONS = {
     'zero terminal SNR': (('zero_terminal',), {}),
     'nonisotropic noise': (('nonisotropic',), {}),
     'noise prediction': ((), {'system.prediction': 'noise'}),
+    # Of residuals: Gaussian images with the moments of their class.
+    'untrained': ((), {'diffusion.steps': 1}),
 }
 _SAMPLERS = {
     'DDPM-3000': 'ddpm', 'DDIM-100': 'ddim', 'DPM-Solver++-25': 'dpm',
@@ -154,7 +156,7 @@ def ablations(data: str, options: tuple[str, ...]) -> dict[str, Any]:
 def samplers(data: str, options: tuple[str, ...]) -> dict[str, Any]:
   """Return speed and worth of three samplers, on as few windows as it takes."""
   known = ('few', 'synthetic', 'few+synthetic')
-  few = {'eval.per_class': 16, 'eval.batch_size': 64}
+  few = {'eval.per_class': 16, 'eval.batch_size': 32}
   # The last to be named decides.
   first = tuple(name for name in options if name != 'smoke')
   last = tuple(name for name in options if name == 'smoke')
