@@ -10,7 +10,8 @@ Run:   python -m diffax.main --config=experiments/imu_realdisp.py
 Sizes: one network for each class, the paper's widths: 915,248
        parameters in all (`conditional`: 229,452).
 Cost:  of the paper, 4 x 8 minutes to train and 3 minutes for 128 windows, per
-       fold. Not measured here; no table has been made with this card yet.
+       fold. Not measured here, nor is there a table of ours: the data must be
+       downloaded. `imu_dsads` and `imu_motionsense` have tables.
 
 A fold trains on two windows of each class and person. What the generated
 windows are worth is the macro-F1 of a classifier on the person held out.
