@@ -7,8 +7,8 @@ Data:  Barshan and Altun, Daily and Sports Activities (UCI 256, CC BY 4.0), the
 Run:   python -m diffax.main --config=experiments/imu_dsads.py
        python -m diffax.study --jobs=2 \\
          --config=experiments/imu_tables.py:loso,dsads,budget
-Table: `budget`, 0.815 few, 0.901 few+classical, 0.958 few+synthetic, 0.991 full (macro-F1,
-       mean of 8 persons; README).
+Table: `budget`: few 0.815, few+classical 0.901, few+synthetic 0.958, full 0.991
+       (macro-F1, mean of 8 persons).
 Cost:  as imu_realdisp, which has the variants.
 """
 

@@ -5,8 +5,8 @@ Data:  Malekzadeh et al., MotionSense (MIT): a telephone in the front pocket,
 Run:   python -m diffax.main --config=experiments/imu_motionsense.py
        python -m diffax.study --jobs=2 \\
          --config=experiments/imu_tables.py:loso,motionsense,budget
-Table: `budget`, 0.572 few, 0.617 few+classical, 0.644 few+synthetic (`augmented`), 0.690
-       full (macro-F1, mean of 21 persons; README).
+Table: `budget`: few 0.572, few+classical 0.617, full 0.690, and with
+       `augmented` few+synthetic 0.644 (macro-F1, mean of 21 persons).
 Cost:  as imu_realdisp, which has the variants.
 """
 
