@@ -26,6 +26,8 @@ Variants (combine them with commas):
   frames80     80 frames, as the paper states, of which the last samples repeat
   ddim, dpm    100 steps of DDIM, 25 of DPM-Solver++ instead of all 3000 of
                `ddpm`
+  gaussian     no training: residuals of 0, so Gaussian windows with the moments
+               of their class; what a network has to beat
   augmented    learn from augmented copies of the picked windows, too
   budget       for one core and four minutes: a small conditional network that
                predicts residuals, 25 steps of DPM-Solver++, a small classifier
@@ -177,6 +179,15 @@ def dpm(config: ml_collections.ConfigDict) -> None:
   }
 
 
+def gaussian(config: ml_collections.ConfigDict) -> None:
+  """Leave the network as it is initialised, where it says 0."""
+  config.system.prediction = 'residual'
+  config.diffusion.steps = 1
+  config.diffusion.optim = {
+      'name': 'adam', 'schedule': {'name': 'constant', 'value': 0.0},
+  }
+
+
 def augmented(config: ml_collections.ConfigDict) -> None:
   """Show the model other positions and speeds of the picked windows."""
   config.data.augment = {
@@ -254,6 +265,7 @@ VARIANTS = {
     'ddpm': ddpm,
     'ddim': ddim,
     'dpm': dpm,
+    'gaussian': gaussian,
     'augmented': augmented,
     'budget': budget,
     'smoke': smoke,

@@ -55,8 +55,7 @@ _ABLATIONS = {
     'zero terminal SNR': (('zero_terminal',), {}),
     'nonisotropic noise': (('nonisotropic',), {}),
     'noise prediction': ((), {'system.prediction': 'noise'}),
-    # Of residuals: Gaussian images with the moments of their class.
-    'untrained': ((), {'diffusion.steps': 1}),
+    'untrained': (('gaussian',), {}),
 }
 _SAMPLERS = {
     'DDPM-3000': 'ddpm', 'DDIM-100': 'ddim', 'DPM-Solver++-25': 'dpm',
@@ -100,9 +99,12 @@ def run(
 
 def loso(data: str, options: tuple[str, ...]) -> dict[str, Any]:
   """Return what synthetic windows are worth."""
-  learnt = {'picked': (), 'augmented': ('augmented',)}
+  learnt = {
+      'picked': (), 'augmented': ('augmented',), 'gaussian': ('gaussian',),
+  }
   titles = {
       'picked': 'learnt from the picks', 'augmented': 'and augmented copies',
+      'gaussian': 'Gaussian, moments of the picks',
   }
   columns = tuple(
       {'title': title, 'learnt': name} for name, title in titles.items()
