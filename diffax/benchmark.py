@@ -121,7 +121,8 @@ def stage_timings(
   Args:
     settings: of the stage, from `configs.stage`.
     batch_size: of the training step.
-    pasts: batch size of the sampling call, the conditions.
+    pasts: batch size of the sampling call, the conditions; at most that of
+      the training step.
     repeats: timed calls.
     given: parts of a batch that the sampling call sees; all by default.
 
@@ -144,11 +145,12 @@ def stage_timings(
   step = steps.make_step(system, optimiser, settings['ema'])
   sample = jax.jit(system.sample)
   few = {k: v[:pasts] for k, v in batch.items() if given is None or k in given}
+  drawn = len(jax.tree.leaves(few)[0])
   work = {
       f'training step, batch {batch_size}': functools.partial(
           jax.jit(step), state, batch
       ),
-      f'sampling, {pasts} condition(s)': functools.partial(
+      f'sampling, {drawn} condition(s)': functools.partial(
           sample, state.params, state.frozen, few
       ),
   }

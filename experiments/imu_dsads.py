@@ -5,6 +5,10 @@ Data:  Barshan and Altun, Daily and Sports Activities (UCI 256, CC BY 4.0), the
        `$DIFFAX_DATA/imu/dsads`. p8's jumping is p4's recording, so it is left
        out, and the test of p8 has three classes.
 Run:   python -m diffax.main --config=experiments/imu_dsads.py
+       python -m diffax.study --jobs=2 \\
+         --config=experiments/imu_tables.py:loso,dsads,budget
+Table: `budget`: few 0.815, few+classical 0.901, few+synthetic 0.958, full 0.991
+       (macro-F1, mean of 8 persons).
 Cost:  as imu_realdisp, which has the variants.
 """
 

@@ -18,10 +18,11 @@ References:
   arXiv 1811.00075.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import gzip
 import pathlib
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,7 @@ def basicmotions(
     pick_seed: int = 0,
     val_share: float = 0.2,
     per_class: bool = False,
+    augment: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the source of a smart-watch.
 
@@ -72,6 +74,7 @@ def basicmotions(
     pick_seed: see `imu.source`.
     val_share: see `imu.source`.
     per_class: see `imu.source`.
+    augment: see `imu.source`.
 
   Returns:
     The source; see `imu.source`.
@@ -102,7 +105,8 @@ def basicmotions(
       imu_recordings.prepare(recordings, FACTS), FACTS, seed=seed,
       batch_size=batch_size, classes=classes, fold=fold, length=length,
       shift=shift, picks=picks, pick_seed=pick_seed, val_share=val_share,
-      per_class=per_class
+      per_class=per_class,
+      augment=augment
   )
 
 

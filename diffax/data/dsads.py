@@ -40,6 +40,7 @@ References:
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,7 @@ def dsads(
     pick_seed: int = 0,
     val_share: float = 0.2,
     per_class: bool = False,
+    augment: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the source of a sensor at the knee.
 
@@ -94,6 +96,7 @@ def dsads(
     pick_seed: see `imu.source`.
     val_share: see `imu.source`.
     per_class: see `imu.source`.
+    augment: see `imu.source`.
 
   Returns:
     The source; see `imu.source`.
@@ -106,7 +109,8 @@ def dsads(
       read(root, activities, segments), FACTS, seed=seed,
       batch_size=batch_size, classes=tuple(activities), fold=fold,
       length=length, shift=shift, picks=picks, pick_seed=pick_seed,
-      val_share=val_share, per_class=per_class
+      val_share=val_share, per_class=per_class,
+      augment=augment
   )
 
 

@@ -35,6 +35,7 @@ import numpy as np
 import rich
 from rich import table as rich_table
 
+from diffax.data import augment as augmentation
 from diffax.data import imu_recordings
 from diffax.data import transforms
 from diffax.data.base import Source
@@ -87,6 +88,7 @@ def source(
     pick_seed: int = 0,
     val_share: float = 0.2,
     per_class: bool = False,
+    augment: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the source of a fold.
 
@@ -106,6 +108,8 @@ def source(
     val_share: v, of the windows of the training persons.
     per_class: draw the same number of windows of every class into a batch,
       sorted by class.
+    augment: arguments of `widen`: batches come from the picks and augmented
+      copies of them; `segments('train')` stays the picks.
 
   Returns:
     A source. `train(step)` gives `window` [B, L, 6] float32, standardised, and
@@ -116,7 +120,7 @@ def source(
     subjects, held_out` (`persons` or `random groups`), `fold, test_subject,
     mean` [6]`, std` [6]`, epoch_size` (the number of picks), `recordings`
     (names), `picks` (recording and start of each), `picked` (what
-    `segments('train')` gives, for models that take its moments), `windows` and
+    batches are drawn from, for models that take its moments), `windows` and
     `seconds` (of each person and class, [S, K]), `counts` (windows by split and
     class, [K]), `lacking` (pairs of a person and a class without a window) and
     `notes`.
@@ -166,7 +170,73 @@ def source(
       **_counts(recordings, windows, parts, classes, subjects),
       'notes': (*reading.notes, *_short_notes(short, length)),
   }
-  return _served(recordings, parts, info, seed, batch_size, per_class)
+  settings = None if augment is None else _widening(augment, pick_seed)
+  return _served(
+      recordings, parts, info, seed, batch_size, per_class, settings
+  )
+
+
+def widen(
+    picked: Batch, info: Mapping[str, Any], *, kinds: Sequence[str],
+    copies: int = 20, share: float = 0.5, seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, np.ndarray]:
+  """Add augmented copies to the windows that a model learns from.
+
+  So few windows show a sensor in as few positions; the model cannot know that
+  others do not change what a person does, unless it sees them.
+
+  Args:
+    picked: `window` [N, L, 6] standardised, `label` [N].
+    info: of the source.
+    kinds: of `augment.AUGMENTATIONS`, but those that mix classes.
+    copies: of each window.
+    share: of the copies that each kind changes.
+    seed: of all draws.
+    options: of the kinds, by name.
+
+  Returns:
+    The picks, then their copies, N `copies` in all if classes have as many.
+
+  Raises:
+    UserError: a setting is wrong.
+  """
+  if 'mixup' in kinds:
+    raise UserError(
+        'data.augment.kinds: mixup gives windows of several classes, and the '
+        'model learns one class each.'
+    )
+  if copies < 1 or not 0 <= share <= 1:
+    raise UserError(
+        'data.augment: expected copies >= 1 and a share in [0, 1], found '
+        f'{copies} and {share}.'
+    )
+  most = np.bincount(picked['label']).max()
+  made = augmentation.expand(
+      picked['window'], picked['label'], kinds,
+      augmentation.Signals.of(info), classes=len(info['classes']),
+      per_class=copies * int(most), seed=seed, share=share, options=options
+  )
+  label = made.target.argmax(1).astype(np.int32)
+  return {
+      'window': np.concatenate([picked['window'], made.x]),
+      'label': np.concatenate([picked['label'], label]),
+  }
+
+
+def _widening(given: Mapping[str, Any], seed: int) -> dict[str, Any]:
+  known = ('kinds', 'copies', 'share', 'options')
+  for key in given:
+    if key not in known:
+      raise UserError(
+          f'data.augment.{key}: expected one of {list(known)}.'
+      )
+  if not given.get('kinds'):
+    raise UserError(
+        'data.augment.kinds: expected some of '
+        f'{list(augmentation.AUGMENTATIONS)}, found none.'
+    )
+  return {'seed': seed, **given}
 
 
 def standardise(values: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
@@ -427,7 +497,8 @@ def _counts(
 def _served(
     recordings: Sequence[imu_recordings.Recording],
     parts: Mapping[str, Windows], info: Mapping[str, Any], seed: int,
-    batch_size: int, per_class: bool
+    batch_size: int, per_class: bool,
+    augment: Mapping[str, Any] | None
 ) -> Source:
   """Answer batches and segments."""
   def segments(name: str) -> Batch:
@@ -438,6 +509,8 @@ def _served(
     return _gather(recordings, parts[name], info)
 
   picked = segments('train')
+  if augment is not None:
+    picked = widen(picked, info, **augment)
   window, label = picked['window'], picked['label']
   groups = (
       [np.flatnonzero(label == k) for k in range(len(info['classes']))]

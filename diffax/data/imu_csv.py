@@ -18,6 +18,7 @@ import csv
 import gzip
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,7 @@ def imu_csv(
     pick_seed: int = 0,
     val_share: float = 0.2,
     per_class: bool = False,
+    augment: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the source of a folder of tables.
 
@@ -88,6 +90,7 @@ def imu_csv(
     pick_seed: see `imu.source`.
     val_share: see `imu.source`.
     per_class: see `imu.source`.
+    augment: see `imu.source`.
 
   Returns:
     The source; see `imu.source`.
@@ -133,7 +136,8 @@ def imu_csv(
       reading, facts, seed=seed, batch_size=batch_size,
       classes=known if classes is None else classes, fold=fold, length=length,
       shift=shift, picks=picks, pick_seed=pick_seed, val_share=val_share,
-      per_class=per_class
+      per_class=per_class,
+      augment=augment
   )
 
 

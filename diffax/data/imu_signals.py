@@ -27,6 +27,7 @@ about a thigh that is nearly level.
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 from scipy.spatial import transform
@@ -109,6 +110,7 @@ def imu_synthetic(
     pick_seed: int = 0,
     val_share: float = 0.2,
     per_class: bool = False,
+    augment: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the source of made-up people.
 
@@ -130,6 +132,7 @@ def imu_synthetic(
     pick_seed: see `imu.source`.
     val_share: see `imu.source`.
     per_class: see `imu.source`.
+    augment: see `imu.source`.
 
   Returns:
     The source; see `imu.source`.
@@ -149,7 +152,8 @@ def imu_synthetic(
       imu_recordings.prepare(recordings, FACTS), FACTS, seed=seed,
       batch_size=batch_size, classes=classes, fold=fold, length=length,
       shift=shift, picks=picks, pick_seed=pick_seed, val_share=val_share,
-      per_class=per_class
+      per_class=per_class,
+      augment=augment
   )
 
 

@@ -16,6 +16,7 @@ References:
 
 from collections.abc import Mapping, Sequence
 import pathlib
+from typing import Any
 
 from diffax.data import imu
 from diffax.data import imu_recordings
@@ -50,6 +51,7 @@ def motionsense(
     pick_seed: int = 0,
     val_share: float = 0.2,
     per_class: bool = False,
+    augment: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the source of a telephone in the pocket.
 
@@ -66,6 +68,7 @@ def motionsense(
     pick_seed: see `imu.source`.
     val_share: see `imu.source`.
     per_class: see `imu.source`.
+    augment: see `imu.source`.
 
   Returns:
     The source; see `imu.source`.
@@ -78,7 +81,8 @@ def motionsense(
   return imu.source(
       read(root, classes, subjects), FACTS, seed=seed, batch_size=batch_size,
       classes=classes, fold=fold, length=length, shift=shift, picks=picks,
-      pick_seed=pick_seed, val_share=val_share, per_class=per_class
+      pick_seed=pick_seed, val_share=val_share, per_class=per_class,
+      augment=augment
   )
 
 

@@ -25,6 +25,7 @@ References:
 from collections.abc import Mapping, Sequence
 import operator
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,7 @@ def realdisp(
     pick_seed: int = 0,
     val_share: float = 0.2,
     per_class: bool = False,
+    augment: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the source of people in a gymnasium.
 
@@ -92,6 +94,7 @@ def realdisp(
     pick_seed: see `imu.source`.
     val_share: see `imu.source`.
     per_class: see `imu.source`.
+    augment: see `imu.source`.
 
   Returns:
     The source; see `imu.source`.
@@ -105,7 +108,8 @@ def realdisp(
   return imu.source(
       reading, facts, seed=seed, batch_size=batch_size, classes=tuple(labels),
       fold=fold, length=length, shift=shift, picks=picks, pick_seed=pick_seed,
-      val_share=val_share, per_class=per_class
+      val_share=val_share, per_class=per_class,
+      augment=augment
   )
 
 

@@ -8,6 +8,7 @@ person held out. The sets, of `CONDITIONS`:
   few+classical     and as many that go through all kinds, each with
                     probability 1/2, one after the other
   few+synthetic     and the generated ones
+  few+classical+synthetic  and both, so twice as many
   synthetic         the generated ones alone: train on synthetic, test on real
   full              all windows of the training persons but those of `val`
   full+synthetic    and the generated ones
@@ -113,6 +114,9 @@ CONDITIONS: Mapping[str, Recipe] = {
     'few+classical': Recipe('train', tuple(augment.AUGMENTATIONS), 0.5),
     'synthetic': Recipe(None, percent=100),
     'few+synthetic': Recipe('train', percent=100),
+    'few+classical+synthetic': Recipe(
+        'train', tuple(augment.AUGMENTATIONS), 0.5, 100
+    ),
     'full': Recipe('full'),
     'full+synthetic': Recipe('full', percent=100),
     'trts': Recipe('full'),
@@ -433,7 +437,7 @@ def _generate(
 
 def _training_set(recipe: Recipe, data: _Data, seed: int) -> augment.Windows:
   """Return real windows, then those added to them."""
-  count, added = len(data.classes), _added(recipe, data)
+  count, made = len(data.classes), _generated(recipe, data)
   sets = []
   if recipe.real is not None:
     real = data.parts[recipe.real]
@@ -447,14 +451,17 @@ def _training_set(recipe: Recipe, data: _Data, seed: int) -> augment.Windows:
                    if k in recipe.kinds},
       ))
   if recipe.percent:
-    sets.append((data.made[:added], np.eye(count)[data.label[:added]]))
+    sets.append((data.made[:made], np.eye(count)[data.label[:made]]))
   x, target = (np.concatenate(parts) for parts in zip(*sets))
   return augment.Windows(x, target.astype(np.float32))
 
 
 def _added(recipe: Recipe, data: _Data) -> int:
-  if recipe.kinds:
-    return len(data.label)
+  augmented = len(data.label) if recipe.kinds else 0
+  return augmented + _generated(recipe, data)
+
+
+def _generated(recipe: Recipe, data: _Data) -> int:
   if not recipe.percent:
     return 0
   each = max(round(recipe.percent / 100 * data.per_class), 1)

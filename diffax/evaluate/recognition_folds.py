@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 import json
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -46,7 +47,7 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     UserError: there is none, or one is not of this evaluator.
   """
   found = []
-  for path in sorted(folder.glob(f'**/{METRICS}')):
+  for path in sorted(folder.glob(f'**/{METRICS}'), key=_in_order):
     metrics = json.loads(path.read_text())
     if not {'conditions', 'doses', 'held_out'} <= set(metrics):
       raise DataError(
@@ -57,6 +58,12 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
   if not found:
     raise UserError(f'{folder}: expected runs with {METRICS}, found none.')
   return found
+
+
+def _in_order(path: pathlib.Path) -> list[str | int]:
+  # Fold 2 comes before fold 10.
+  return [int(piece) if i % 2 else piece
+          for i, piece in enumerate(re.split('([0-9]+)', str(path)))]
 
 
 def by_person(rows: Sequence[Rows], name: str) -> dict[str, plots.Level]:

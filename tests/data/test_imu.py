@@ -226,6 +226,47 @@ def test_batches(reading: imu_recordings.Reading) -> None:
   assert not np.array_equal(batch['window'], other['window'])
 
 
+def test_batches_of_augmented_copies(reading: imu_recordings.Reading) -> None:
+  plain = build(reading, batch_size=9)
+  wide = build(reading, batch_size=18, augment={
+      'kinds': ('scaling', 'rotation'), 'copies': 3, 'share': 1.0})
+  picked, bank = plain.segments('train'), wide.info['picked']
+  # Classifiers still see the picks alone.
+  np.testing.assert_array_equal(
+      wide.segments('train')['window'], picked['window'])
+  np.testing.assert_array_equal(
+      bank['window'][:len(picked['label'])], picked['window'])
+  assert np.bincount(bank['label']).tolist() == (
+      4 * np.bincount(picked['label'])).tolist()
+  known = {w.tobytes() for w in bank['window']}
+  shown = {w.tobytes() for step in range(4) for w in wide.train(step)['window']}
+  assert shown == known and len(known) == 4 * len(picked['label'])
+  # A rotation keeps the length of a vector but for the scaling of its axes.
+  again = build(reading, batch_size=18, augment={
+      'kinds': ('rotation',), 'copies': 1, 'share': 1.0}).info
+  count = len(picked['label'])
+  lengths = [
+      np.sort(np.linalg.norm(imu.restore(w, again)[..., :3], axis=-1).ravel())
+      for w in (again['picked']['window'][:count],
+                again['picked']['window'][count:])
+  ]
+  np.testing.assert_allclose(*lengths, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(('settings', 'expected'), [
+    ({'kinds': ('mixup',)}, 'several classes'),
+    ({'kinds': ('jitters',)}, "found 'jitters'"),
+    ({'kinds': ()}, 'found none'),
+    ({'kinds': ('jitter',), 'copies': 0}, 'found 0 and 0.5'),
+    ({'kinds': ('jitter',), 'copy': 2}, r'data\.augment\.copy'),
+])
+def test_wrong_augmentation(
+    reading: imu_recordings.Reading, settings: Any, expected: str
+) -> None:
+  with pytest.raises(UserError, match=expected):
+    build(reading, augment=settings)
+
+
 def test_a_class_that_a_person_lacks(reading: imu_recordings.Reading) -> None:
   info = build(shorten(reading, 'P02', 'jumping', 100)).info
   assert info['lacking'] == (('P02', 'jumping'),)

@@ -44,6 +44,13 @@ def test_seeds_of_a_person_are_averaged_first(study):
   assert found['P2'] == (0.9, 0.1)
 
 
+def test_folds_come_in_the_order_of_their_numbers(tmp_path):
+  for fold in (10, 9, 0):
+    _write(tmp_path / f'fold={fold}', f'P{fold}', 0.5, 0.5)
+  persons = [run['held_out'] for run in folds.read(tmp_path)]
+  assert persons == ['P0', 'P9', 'P10']
+
+
 def test_what_is_drawn(study, monkeypatch):
   drawn = {}
 
