@@ -130,6 +130,7 @@ def run(argv: list[str]) -> None:
   if _CONFIG.value is None:
     raise UserError('--config is needed, e.g. experiments/skeleton_cmu.py.')
   config, workdir = _CONFIG.value, _workdir()
+  devices.keep_memory()
   devices.initialise()
   if _MODE.value == 'train':
     configs.save(config, workdir)

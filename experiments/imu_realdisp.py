@@ -110,7 +110,7 @@ def base(data: str, persons: int = 12) -> ml_collections.ConfigDict:
   }
   config.benchmark = {
       'batch_size': {'diffusion': config.diffusion.batch_size}, 'repeats': 5,
-      'pasts': config.diffusion.batch_size, 'given': ('label',),
+      'pasts': config.diffusion.batch_size, 'given': {'diffusion': ('label',)},
   }
   return config
 

@@ -175,7 +175,7 @@ def base() -> ml_collections.ConfigDict:
   }
   config.benchmark = {
       'batch_size': {'music': 4, 'motion': 4, 'diffusion': 4}, 'pasts': 1,
-      'repeats': 3,
+      'repeats': 3, 'given': {'diffusion': ('motion',)},
   }
   return config
 
@@ -256,11 +256,11 @@ def budget(config: ml_collections.ConfigDict) -> None:
   autoencoders(config, small, small, critic=16)
   if 'diffusion' in config:
     system = config.diffusion.system
-    # Longer rows of learned positions than a short run can learn.
+    # To learn where the condition's frames stand takes longer than this.
     if system.network == 'fft':
       system.denoiser = {
-          'width': 160, 'depth': 3, 'heads': 4, 'taps': 5,
-          'positions': 'aligned',
+          'width': 128, 'depth': 3, 'heads': 4, 'taps': 3, 'expansion': 2,
+          'join': 'sum', 'positions': 'aligned',
       }
     else:
       system.denoiser = {'base': 64, 'blocks': 2, 'heads': 4}
@@ -269,7 +269,7 @@ def budget(config: ml_collections.ConfigDict) -> None:
   config.ema.decay = 0.995
   config.eval.weights = 'ema'
   shorten(
-      config, {'music': 1500, 'motion': 1500, 'diffusion': 3000},
+      config, {'music': 1500, 'motion': 1500, 'diffusion': 2000},
       {'music': 5e-4, 'motion': 5e-4, 'diffusion': 5e-4}, batch_size=8,
   )
   config.eval.update({'max_windows': 48, 'repeated': 4})

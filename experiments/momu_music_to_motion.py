@@ -36,6 +36,7 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   config = momu_joint.base()
   config.diffusion.system.tasks = ('motion',)
   config.eval.tasks = ('music_to_motion',)
+  config.benchmark.given = {'diffusion': ('music',)}
   momu_joint.apply(config, variant, VARIANTS)
   return config
 

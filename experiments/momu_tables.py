@@ -2,11 +2,12 @@
 
 Run:   python -m diffax.study --config=experiments/momu_tables.py:table2
        python -m diffax.study --jobs=2 --config=experiments/momu_tables.py:\\
-         table2,table5,table6,table7,table10,dance_synthetic,budget
-Cost:  the runs are those of the cards momu_*.py, a training each; the numbers
-       of T_c (Table 10) differ in sampling alone, but each run trains: give
-       them trained autoencoders, see momu_joint. Tables of one study, and
-       studies of one data set with the same --workdir, share runs.
+         table2,table5,table6,table7,table10,chance,dance_synthetic,budget
+Cost:  a training of momu_joint and one for each ablation, which start from its
+       autoencoders where these do not differ; other T_c (Table 10) are sampled
+       with its weights. Its denoisers share nothing, so its runs also give what
+       is of one direction (Tables 2, 5 and 6). Studies of one data set with the
+       same --workdir share runs.
 
 Variants, in any order with commas:
   table2   motion to music: beats, beside chance and what sound allows
@@ -14,6 +15,7 @@ Variants, in any order with commas:
   table6   music to motion: quality
   table7   ablations
   table10  when joint generation begins to exchange
+  chance   beats of all tasks beside chance, with and without contrast
   aist, dance_synthetic, dance_aligned, loris_dance  the data (default aist)
   budget, dpm, smoke                                 variants of every card
 
@@ -47,12 +49,21 @@ _ABLATIONS = {
 _JOINT = ('#5 joint generation', '8.1 96.5 8.8 45.4')
 _VARIABLE = ('#6 joint, variable length', '9.1 97.6 8.5 49.6')
 _CROSS = ('#7 cross generation', '8.9 98.1 7.3 46.2')
+# By T_c / T; the card has 0.5.
 _SWITCHES = {
-    'switch9': '14.8 82.4 17.3 25.8',
-    'switch7': '10.9 95.9 9.7 37.8',
-    'switch5': '8.1 96.5 8.8 45.4',
-    'switch3': '7.5 90.4 9.0 42.1',
-    'switch1': '8.0 85.5 9.5 32.6',
+    0.9: '14.8 82.4 17.3 25.8',
+    0.7: '10.9 95.9 9.7 37.8',
+    0.5: '8.1 96.5 8.8 45.4',
+    0.3: '7.5 90.4 9.0 42.1',
+    0.1: '8.0 85.5 9.5 32.6',
+}
+_AUTOENCODERS = ('music', 'motion')
+# Stages that a variant trains as the card itself does.
+_SHARED = {
+    'no_contrast': ('music',), 'unet': _AUTOENCODERS,
+    'variable_length': _AUTOENCODERS,
+    **{f'switch{10 * share:.0f}': (*_AUTOENCODERS, 'diffusion')
+       for share in _SWITCHES if share != 0.5},
 }
 
 Table = dict[str, Any]
@@ -69,33 +80,38 @@ def get_config(variant: str = 'table2') -> ml_collections.ConfigDict:
   if len(data) > 1 or not tables:
     raise KeyError(f'{variant}: expected one data set and some of {[*TABLES]}')
   options = [name for name in names if name in OPTIONS]
-  wanted = dict.fromkeys(run for table in tables for run in table.pop('runs'))
+  wanted = {run for table in tables for run in table.pop('variants')}
+  every = dict.fromkeys(('', *_ABLATIONS, *_SHARED))
+  order = [name for name in every if name in wanted]
   return ml_collections.ConfigDict({
-      'runs': tuple(run(name, data[0], options) for name in wanted),
+      'runs': tuple(run(name, data[0], options) for name in order),
       'over': {'seed': (0,)},
       'tables': tuple(tables),
   })
 
 
-def run(name: str, data: str, options: Sequence[str]) -> dict[str, Any]:
+def run(own: str, data: str, options: Sequence[str]) -> dict[str, Any]:
   """Return a row of runs.
 
   Args:
-    name: CARD, or CARD-VARIANT.
+    own: a variant of the card, or nothing.
     data: of `DATA`.
     options: of `OPTIONS`.
   """
-  card, _, own = name.partition('-')
   # Options shrink what is there, so they come last.
   variants = [
       name for name in (data, own, *options) if name not in ('', 'aist')
   ]
-  path = f'experiments/momu_{card}.py'
+  path = 'experiments/momu_joint.py'
+  # Pictures and times are the card's own business; a study wants numbers.
+  settings = {'eval.figures': False, 'eval.lengths': '()'}
+  if 'switch' in own:
+    settings['eval.tasks'] = "('joint',)"
   return {
-      'name': name,
+      'name': f'joint-{own}' if own else 'joint',
       'config': f'{path}:{",".join(variants)}' if variants else path,
-      # Pictures are the cards' own business; a study wants numbers.
-      'set': {'eval.figures': False, 'eval.lengths': '()'},
+      'set': settings,
+      'reuse': dict.fromkeys(_SHARED.get(own, ()), 'joint'),
   }
 
 
@@ -107,8 +123,8 @@ def table2(data: str) -> Table:
   ]
   return {
       'title': f'Table 2, {data}: motion to music, percent; paper: AIST++',
-      'runs': ('motion_to_music',),
-      'run': 'motion_to_music',
+      'variants': ('',),
+      'run': 'joint',
       'path': ('motion_to_music', '{source}', '{metric}'),
       'rows': tuple(rows),
       'columns': columns((*_BEATS, *_EXACT, 'F1 50ms')),
@@ -124,8 +140,8 @@ def table5(data: str) -> Table:
   ]
   return {
       'title': f'Table 5, {data}: music to motion, percent; paper: AIST++',
-      'runs': ('music_to_motion',),
-      'run': 'music_to_motion',
+      'variants': ('',),
+      'run': 'joint',
       'path': ('music_to_motion', '{source}', '{metric}'),
       'rows': tuple(rows),
       'columns': columns((*_EXACT, *_BEATS, 'F1 50ms')),
@@ -138,8 +154,8 @@ def table6(data: str) -> Table:
   return {
       'title': f'Table 6, {data}: quality of movement; paper: AIST++, another '
                'judge',
-      'runs': ('music_to_motion',),
-      'run': 'music_to_motion',
+      'variants': ('',),
+      'run': 'joint',
       'path': ('music_to_motion', '{source}', '{metric}'),
       'rows': (
           ours('MoMu-Diffusion', 'model', metrics, '7.3 52.7 4.9'),
@@ -165,7 +181,7 @@ def table7(data: str) -> Table:
   title = f'Table 7, {data}: ablations; paper: AIST++, VGGish, another judge'
   return {
       'title': title,
-      'runs': tuple(dict.fromkeys(row['run'] for row in rows)),
+      'variants': ('', *_ABLATIONS, 'variable_length'),
       'rows': tuple(rows),
       'columns': both(),
   }
@@ -174,16 +190,35 @@ def table7(data: str) -> Table:
 def table10(data: str) -> Table:
   """Return joint generation by when the exchange begins."""
   rows = [
-      {**ablation(f'T_c = 0.{name[-1]} T', numbers), 'run': f'joint-{name}',
-       'music': 'joint', 'motion': 'joint'}
-      for name, numbers in _SWITCHES.items()
+      {**ablation(f'T_c = {share} T', numbers), 'music': 'joint',
+       'motion': 'joint',
+       'run': 'joint' if share == 0.5 else f'joint-switch{10 * share:.0f}'}
+      for share, numbers in _SWITCHES.items()
   ]
   title = f'Table 10, {data}: joint generation; paper: AIST++, VGGish'
   return {
       'title': title,
-      'runs': tuple(row['run'] for row in rows),
+      'variants': ('', *(name for name in _SHARED if 'switch' in name)),
       'rows': tuple(rows),
       'columns': both(),
+  }
+
+
+def chance(data: str) -> Table:
+  """Return what beats are worth beside what knows nothing of the other."""
+  columns = [
+      {'title': f'{task.replace("_", " ")}{words}', 'task': task, 'run': run}
+      for task in ('motion_to_music', 'music_to_motion', 'joint')
+      for run, words in (('joint', ''), ('joint-no_contrast', ', no contrast'))
+  ]
+  return {
+      'title': f'Chance, {data}: F1 of beats within 0.1 s, percent',
+      'variants': ('', 'no_contrast'),
+      'path': ('{task}', '{source}', 'F1 100ms'),
+      'better': 'higher',
+      'rows': tuple({'title': source, 'source': source}
+                    for source in ('model', 'metronome', 'shuffled')),
+      'columns': tuple(columns),
   }
 
 
@@ -234,5 +269,5 @@ def both() -> tuple[dict[str, Any], ...]:
 
 TABLES: Mapping[str, Any] = {
     'table2': table2, 'table5': table5, 'table6': table6, 'table7': table7,
-    'table10': table10,
+    'table10': table10, 'chance': chance,
 }

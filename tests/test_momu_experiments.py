@@ -169,14 +169,33 @@ def test_tables_name_runs_and_places_that_exist(name):
     card(stem, variant)
 
 
-def test_tables_share_runs_and_refuse_two_sets():
+def test_tables_share_runs_and_trained_stages():
   found = momu_tables.get_config('table7,table10,budget')
-  names = [row.name for row in found.runs] if hasattr(
-      found.runs[0], 'name') else [row['name'] for row in found.runs]
-  assert len(names) == len(set(names)) == 11
-  for variant in ('table2,aist,dance_aligned', 'budget', 'table3'):
-    with pytest.raises(KeyError):
-      momu_tables.get_config(variant)
+  rows = {row['name']: row for row in map(dict, found.to_dict()['runs'])}
+  assert len(found.runs) == len(rows) == 10
+  assert rows['joint']['reuse'] == {}
+  assert rows['joint-unet']['reuse'] == {'music': 'joint', 'motion': 'joint'}
+  assert set(rows['joint-switch9']['reuse']) == set(card('momu_joint').stages)
+
+
+@pytest.mark.parametrize('name', momu_tables._SHARED)
+def test_stages_are_reused_only_where_they_are_trained_alike(name):
+  base, other = card('momu_joint'), card('momu_joint', name)
+  alike = [
+      stage for stage in base.stages
+      if configs.stage(base, stage) == configs.stage(other, stage)
+  ]
+  # Of switches the denoisers are alike, too, but are sampled otherwise.
+  shared = set(momu_tables._SHARED[name])
+  assert shared - {'diffusion'} <= set(alike) < set(base.stages)
+
+
+@pytest.mark.parametrize(
+    'variant', ['table2,aist,dance_aligned', 'budget', 'table3']
+)
+def test_tables_of_two_sets_or_none_are_refused(variant):
+  with pytest.raises(KeyError):
+    momu_tables.get_config(variant)
 
 
 @pytest.mark.slow

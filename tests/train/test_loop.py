@@ -213,6 +213,8 @@ def test_what_may_change_is_let_through(tmp_path):
   _fit(tmp_path, 6, config=CONFIG)
   data = {'root': '/b', 'fps': 20.0}
   _fit(tmp_path, 7, config={**CONFIG, 'steps': 7, 'data': data})
+  system = {**CONFIG['system'], 'sampler': {'steps': 5}, 'guidance': 2.0}
+  _fit(tmp_path, 8, config={**CONFIG, 'system': system})
 
 
 @pytest.mark.parametrize('change, named', [
