@@ -247,7 +247,8 @@ def shorten(
     }
     config.benchmark.batch_size[name] = batch_size
   if 'music' in config and 'gan' in config.music.system:
-    config.music.system.gan.start = int(0.4 * steps['music'])
+    gan = {'start': int(0.4 * steps['music']), 'frames': 96}
+    config.music.system.gan.update(gan)
 
 
 def budget(config: ml_collections.ConfigDict) -> None:

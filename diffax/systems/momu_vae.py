@@ -23,7 +23,7 @@ References:
   Huang et al., "Make-An-Audio 2", 2023: sums, factor, penalty and start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -57,12 +57,15 @@ class Gan(NamedTuple):
     factor: of the losses of both sides.
     penalty: weight of R1.
     start: step before which all of it is off.
+    frames: of the stretch of each sequence, elsewhere at each step, that the
+      critic sees; None for all of it.
   """
 
   weight: float = 0.5
   factor: float = 2.0
   penalty: float = 3.0
   start: int = 80_001
+  frames: int | None = None
 
 
 def momu_mel_vae(
@@ -94,6 +97,12 @@ def momu_mel_vae(
   """
   part = part_of(info, 'music', network=network, critic=critic, dtype=dtype)
   settings = built(Gan, gan or {}, 'gan')
+  frames = settings.frames
+  if frames is not None and not _LEAST <= frames <= info['frames']:
+    raise UserError(
+        f'config.system.gan.frames: expected {_LEAST} to {info["frames"]}, '
+        f'found {frames}.'
+    )
 
   def init(key: Key, batch: Batch) -> Variables:
     del batch
@@ -107,8 +116,10 @@ def momu_mel_vae(
     if part.critic is None:
       return found.loss, found.metrics
     on = jnp.max(batch['step']) >= settings.start if 'step' in batch else True
+    own = jax.random.fold_in(key, 1)
+    cut = _stretch(own, batch['music'], settings.frames)
     more, metrics = _adversarial(part, params, batch['music'], found, settings,
-                                 jnp.asarray(on))
+                                 jnp.asarray(on), cut)
     return found.loss + more, {**found.metrics, **metrics}
 
   def sample(
@@ -349,19 +360,33 @@ def at_latents(amplitude: Array) -> Array:
   return jnp.max(amplitude.reshape(len(amplitude), -1, 2), axis=-1)
 
 
+Cut = Callable[[Array], Array]
+
+
+def _stretch(key: Key, x: Array, frames: int | None) -> Cut:
+  """Return what cuts a stretch of some frames from sequences `[B, T, C]`."""
+  if frames is None:
+    return lambda y: y
+  start = jax.random.randint(key, (), 0, x.shape[1] - frames + 1)
+  return lambda y: jax.lax.dynamic_slice_in_dim(y, start, frames, axis=1)
+
+
 def _adversarial(
-    part: Part, params: Params, x: Array, found: Evidence, gan: Gan, on: Array
+    part: Part, params: Params, x: Array, found: Evidence, gan: Gan, on: Array,
+    cut: Cut
 ) -> tuple[Array, dict[str, Array]]:
   """Return the last three terms of Eq. 1, 0 if not `on`, and metrics."""
   names = ('gan_weight', 'generator', 'critic', 'r1')
 
   def play() -> tuple[Array, dict[str, Array]]:
     fixed = jax.lax.stop_gradient(params)
-    made = jax.lax.stop_gradient(found.made)
-    weight = gan.weight * _pull(part, fixed, x, found.features)
-    fooled = adversarial.generator(part.judge(fixed, found.made))
-    told = adversarial.critic(part.judge(params, x), part.judge(params, made))
-    r1 = adversarial.penalty(lambda y: part.judge(params, y), x)
+    made = cut(jax.lax.stop_gradient(found.made))
+    weight = gan.weight * _pull(part, fixed, x, found.features, cut)
+    fooled = adversarial.generator(part.judge(fixed, cut(found.made)))
+    told = adversarial.critic(
+        part.judge(params, cut(x)), part.judge(params, made)
+    )
+    r1 = adversarial.penalty(lambda y: part.judge(params, y), cut(x))
     total = gan.factor * (weight * fooled + told) + gan.penalty * r1
     return total, dict(zip(names, (weight, fooled, told, r1)))
 
@@ -371,7 +396,9 @@ def _adversarial(
   return jax.lax.cond(on, play, rest)
 
 
-def _pull(part: Part, params: Params, x: Array, features: Array) -> Array:
+def _pull(
+    part: Part, params: Params, x: Array, features: Array, cut: Cut
+) -> Array:
   """Return w of Eq. 1, of the last layer's kernel."""
   features = jax.lax.stop_gradient(features)
   tree = params['autoencoder']['params']
@@ -385,7 +412,7 @@ def _pull(part: Part, params: Params, x: Array, features: Array) -> Array:
   return adversarial.weight(
       jax.grad(lambda k: _summed(jnp.abs(made(k) - x)))(kernel),
       jax.grad(
-          lambda k: adversarial.generator(part.judge(params, made(k)))
+          lambda k: adversarial.generator(part.judge(params, cut(made(k))))
       )(kernel),
   )
 

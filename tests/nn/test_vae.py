@@ -2,6 +2,7 @@
 
 import functools
 
+import einops
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from diffax.nn import vae
 from diffax.nn.discriminator import PatchCritic
+from diffax.nn.discriminator import patches
 from diffax.nn.unet import parameters
 
 SMALL = {'width': 8, 'multiples': (1, 2), 'blocks': 1, 'groups': 4,
@@ -103,6 +105,23 @@ def test_the_critic_judges_patches():
   assert plain.shape == (2, 48 // 8 - 2, 80 // 8 - 2)
   assert plain.dtype == jnp.float32
   assert np.abs(run(params, x + 1) - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('size', [(12, 16), (13, 15), (14, 13)])
+def test_patches_make_a_convolution(stride, size):
+  x = noise(2, *size, 3)
+  kernel = noise(4, 4, 3, 5)
+  want = jax.lax.conv_general_dilated(
+      x, kernel, (stride, stride), ((1, 1), (1, 1)),
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )
+  # Rows of a patch come block by block.
+  flat = einops.rearrange(
+      kernel, '(a i) (b j) c f -> (a b i j c) f', i=stride, j=stride
+  )
+  got = patches(x, 4, stride) @ flat
+  np.testing.assert_allclose(got, want, atol=1e-4)
 
 
 def test_the_size_of_the_critic():

@@ -10,13 +10,17 @@ from diffax.errors import UserError
 from diffax.nn.unet import parameters
 from diffax.systems import momu_vae
 
-INFO = {'music': {'dims': 24}, 'motion': {'dims': 6}}
+INFO = {'music': {'dims': 24}, 'motion': {'dims': 6}, 'frames': 24}
 NETWORK = {'width': 4, 'multiples': (1, 2), 'blocks': 0, 'groups': 2,
            'latent': 3}
 MUSIC = {'network': NETWORK, 'critic': 8}
 GAN = {'start': 10}
 CLIPS = {'clip': 4, 'draws': 8, 'categories': 4, 'clips': 4}
 BATCH, FRAMES = 2, 24
+
+
+def noise_of(frames):
+  return jax.random.normal(jax.random.key(7), (BATCH, frames, 24))
 
 
 def batch(step=0):
@@ -141,6 +145,40 @@ def test_the_weight_makes_both_pull_alike(music):
   np.testing.assert_allclose(metrics['gan_weight'], want, rtol=1e-3)
 
 
+def test_the_critic_sees_a_stretch_that_moves():
+  x = jnp.arange(40.0).reshape(1, 20, 2)
+  starts = set()
+  for seed in range(20):
+    seen = momu_vae._stretch(jax.random.key(seed), x, 8)(x)
+    assert seen.shape == (1, 8, 2)
+    start = int(seen[0, 0, 0]) // 2
+    np.testing.assert_array_equal(seen, x[:, start:start + 8])
+    starts.add(start)
+  assert len(starts) > 5
+  whole = momu_vae._stretch(jax.random.key(0), x, None)(x)
+  np.testing.assert_array_equal(whole, x)
+
+
+def test_what_the_critic_does_not_see_does_not_change_it():
+  gan = {'start': 0, 'frames': 24}
+  system = momu_vae.momu_mel_vae({**INFO, 'frames': 48}, gan=gan, **MUSIC)
+  data = {'music': noise_of(48)}
+  params = system.init(jax.random.key(0), data).params
+  key = jax.random.key(1)
+  cut = momu_vae._stretch(jax.random.fold_in(key, 1), data['music'], 24)
+  seen = cut(jnp.arange(48)[None, :, None])[0, :, 0]
+  outside = jnp.zeros(48).at[seen].set(1)[None, :, None] == 0
+
+  @jax.jit
+  def r1(music):
+    return system.loss(params, {}, {'music': music}, key)[1]['r1']
+
+  first = r1(data['music'])
+  assert first > 0
+  assert r1(jnp.where(outside, 9.0, data['music'])) == first
+  assert r1(jnp.where(outside, data['music'], 9.0)) != first
+
+
 @pytest.fixture(scope='module')
 def motion():
   system = momu_vae.momu_motion_vae(
@@ -201,6 +239,8 @@ def test_amplitudes_at_latents():
     (momu_vae.momu_mel_vae, {'network': {'depth': 1}}, 'network'),
     (momu_vae.momu_mel_vae, {'critic': 9}, 'critic'),
     (momu_vae.momu_mel_vae, {'gan': {'begin': 1}}, 'gan'),
+    (momu_vae.momu_mel_vae, {'gan': {'frames': 23}}, 'gan.frames'),
+    (momu_vae.momu_mel_vae, {'gan': {'frames': 25}}, 'gan.frames'),
     (momu_vae.momu_motion_vae, {'clips': {'length': 1}}, 'clips'),
     (momu_vae.momu_motion_vae, {'music': {'width': 4}}, 'music'),
     (momu_vae.momu_motion_vae, {'network': {'latent': 7}}, 'latent'),
