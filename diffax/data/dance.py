@@ -86,13 +86,23 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """A set in memory: its dances by split, and the numbers of its names."""
+  """A set in memory.
+
+  Attributes:
+    parts: dances by split.
+    fps: frames per second.
+    styles: names, in the order of their numbers.
+    tracks: names.
+    subjects: names.
+    beats: seconds into the track, by name, of tracks whose beats are known.
+  """
 
   parts: Mapping[str, Sequence[dance_store.Part]]
   fps: float
   styles: tuple[str, ...]
   tracks: tuple[str, ...]
   subjects: tuple[str, ...]
+  beats: Mapping[str, np.ndarray]
 
   def labels(self, part: dance_store.Part) -> dict[str, int]:
     """Return the numbers of style, track and subject of a dance."""
@@ -167,7 +177,8 @@ def source(
     another through the dances of a split, with `track` and `subject` [N]
     int32, `start` [N] seconds into the track, `scale` [N] and `centre` [N, 2]
     of the normalisation and, unless the set has features only, `wave`
-    [N, 256 T]. `info` has `name, rate, hop, fps, frames` (T), `eval_frames,
+    [N, 256 T]; of tracks whose beats are known, `beat` [N, T] marks the frames
+    with one. `info` has `name, rate, hop, fps, frames` (T), `eval_frames,
     music` (`kind`, `dims`), `motion` (`kind, dims, joints, bones`, and
     `lengths` [13], the mean lengths of the bones in torso lengths), `styles,
     tracks, subjects, epoch_size, dances` (names by split), `manifest, store`.
@@ -381,6 +392,8 @@ def _stage(
       tuple(manifest.get('styles', names['style'])),
       tuple(row['name'] for row in manifest['tracks']),
       tuple(names['subject']),
+      {row['name']: np.asarray(row['beats'], float)
+       for row in manifest['tracks'] if 'beats' in row},
   )
 
 
@@ -416,7 +429,21 @@ def _segments(
   }
   if places[0][0].wave is not None:
     segments['wave'] = np.stack([_wave(*place, frames) for place in places])
+  if all(part.row['track'] in stage.beats for part, _ in places):
+    segments['beat'] = np.stack(
+        [_beats(stage, *place, frames) for place in places])
   return segments
+
+
+def _beats(
+    stage: Stage, part: dance_store.Part, start: int, frames: int
+) -> np.ndarray:
+  """Mark the frames [T] of a window in which its track has a beat."""
+  times = stage.beats[part.row['track']] * stage.fps
+  places = np.floor(times).astype(int) - part.row['start'] - start
+  marks = np.zeros(frames, bool)
+  marks[places[(places >= 0) & (places < frames)]] = True
+  return marks
 
 
 def _spread(count: int) -> np.ndarray:

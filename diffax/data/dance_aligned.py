@@ -73,7 +73,7 @@ from diffax.data.dance_store import RATE
 from diffax.errors import DataError
 from diffax.errors import UserError
 
-VERSION = 2
+VERSION = 3
 """Of the alignment; what an older one stored is not used."""
 
 VAL_SUBJECTS, TEST_SUBJECTS = ('55', '93'), ('94',)
@@ -249,11 +249,13 @@ def songs(root: files.PathLike) -> list[Song]:
     times = file.with_name(file.stem + '.beats.txt')
     if not times.is_file():
       continue
+    beat = read_beats(times)
     facts = {key: row[key] for key in _FIELDS if key != 'file'}
+    facts |= {'beats': beat.tolist()}
     track = dance_store.Track(
         file.stem, audio.read(file, RATE), row['file'], facts
     )
-    found.append(Song(track, read_beats(times)))
+    found.append(Song(track, beat))
   if not found:
     raise DataError(
         path, 'tracks', 'one or more with a file *.beats.txt', 'none'

@@ -49,7 +49,8 @@ class Track:
     name: unique in its set.
     sound: wave [N] at 16 kHz, or features [T, F] at the rate of the poses.
     file: where it came from.
-    facts: further entries of the manifest: licence, tempo and so on.
+    facts: further entries of the manifest: licence, tempo and so on; `beats`,
+      in seconds, if they are known.
   """
 
   name: str

@@ -22,6 +22,8 @@ the generated motion against onsets of the generated music. In percent,
   BCS CSD BHS HSD F1    of whole seconds, as LORIS computes them and papers
                         print them; they saturate, see `metrics.rhythm`
   the same with 100ms   one to one, at most 100 ms apart; and with 50ms
+  beat F1, ...          the same against beats of the track, of movement where
+                        the source knows them; a track has onsets besides
   BC                    consistency of DiffGesture
   beats/s               generated, not in percent
 
@@ -86,7 +88,7 @@ Row = dict[str, dict[str, float | int | None]]
 TASKS = ('motion_to_music', 'music_to_motion', 'joint')
 TABLE = (
     'BCS', 'CSD', 'BHS', 'HSD', 'F1', 'BCS 100ms', 'BHS 100ms', 'F1 100ms',
-    'F1 50ms', 'BC', 'beats/s', 'L1', 'FID', 'Mean KLD',
+    'F1 50ms', 'beat F1 100ms', 'BC', 'beats/s', 'L1', 'FID', 'Mean KLD',
 )
 _ENDS = ('Diversity inter', 'Diversity intra')
 # Names of a summary's fields, and of ours; the spread of the first is the
@@ -269,6 +271,10 @@ class _Stage:
     self.fps = float(self.info['fps'])
     self.frames = windows['motion'].shape[1]
     self.heard = 'wave' in windows
+    # A frame's beat is somewhere within.
+    self.beats = [
+        (np.flatnonzero(marks) + 0.5) / self.fps for marks in windows['beat']
+    ] if 'beat' in windows else None
     self.truth = self._truth()
 
   def _truth(self) -> Clips:
@@ -435,47 +441,71 @@ def _decoded(stage: _Stage, name: str) -> dict[str, np.ndarray] | None:
   return None if np.allclose(values, truth, atol=1e-4) else {name: values}
 
 
+def _references(
+    stage: _Stage, task: dance_parts.Task, joint: bool
+) -> dict[str, list[np.ndarray] | None]:
+  """Return what beats are held against, by a mark of the metrics' names.
+
+  None are the onsets of the generated music.
+  """
+  if not stage.heard:
+    return {}
+  found: dict[str, list[np.ndarray] | None] = {
+      '': None if joint else stage.truth.onsets
+  }
+  if stage.beats is not None and task.made == ('motion',):
+    found['beat '] = stage.beats
+  return found
+
+
+def _made(task: dance_parts.Task, clips: Clips) -> list[np.ndarray]:
+  return clips.onsets if task.made == ('music',) else clips.steps
+
+
 def _pairs(
-    stage: _Stage, task: dance_parts.Task, clips: Clips, joint: bool
+    task: dance_parts.Task, clips: Clips, true: list[np.ndarray] | None
 ) -> list[rhythm.Pair]:
-  """Return beats made and true; none if there is nothing to hear."""
-  made = clips.onsets if task.made == ('music',) else clips.steps
-  true = clips.onsets if joint else stage.truth.onsets
-  return list(zip(made, true, strict=True)) if len(true) else []
+  """Return beats made and true."""
+  true = clips.onsets if true is None else true
+  return list(zip(_made(task, clips), true, strict=True))
 
 
 def _beats(
     stage: _Stage, task: dance_parts.Task, clips: Clips, joint: bool
 ) -> Row:
-  pairs = _pairs(stage, task, clips, joint)
-  return _cells(rhythm.row(pairs, clips.seconds), len(pairs)) if pairs else {}
+  cells: Row = {}
+  for mark, true in _references(stage, task, joint).items():
+    pairs = _pairs(task, clips, true)
+    cells |= _cells(rhythm.row(pairs, clips.seconds), len(pairs), mark)
+  return cells
 
 
 def _chance(
     stage: _Stage, task: dance_parts.Task, clips: Clips, joint: bool
 ) -> dict[str, Row]:
-  pairs = _pairs(stage, task, clips, joint)
-  if not pairs:
-    return {}
   options: dict[str, Any] = {
       'seed': stage.plan.seed, 'repeats': stage.plan.chance,
       # Clips that are made of nothing are not of a track.
       'groups': None if joint else stage.groups,
   }
-  draws = stage.plan.chance * len(pairs)
-  rows = {
-      name: _cells(row, draws)
-      for name, row in rhythm.chance(pairs, clips.seconds, **options).items()
-  }
-  if joint or task.given == task.made:
-    return rows
-  own = stage.truth.steps if task.made == ('motion',) else stage.truth.onsets
-  truth = list(zip(own, stage.truth.onsets, strict=True))
-  other = rhythm.chance(truth, stage.truth.seconds, **options)
-  return rows | {'shuffled truth': _cells(other['shuffled'], draws)}
+  rows: dict[str, Row] = {}
+
+  def add(name: str, row: rhythm.Row, mark: str) -> None:
+    draws = stage.plan.chance * len(clips.seconds)
+    rows[name] = rows.get(name, {}) | _cells(row, draws, mark)
+
+  for mark, true in _references(stage, task, joint).items():
+    pairs = _pairs(task, clips, true)
+    for name, row in rhythm.chance(pairs, clips.seconds, **options).items():
+      add(name, row, mark)
+    if true is not None and task.given != task.made:
+      truth = _pairs(task, stage.truth, true)
+      other = rhythm.chance(truth, stage.truth.seconds, **options)
+      add('shuffled truth', other['shuffled'], mark)
+  return rows
 
 
-def _cells(row: rhythm.Row, count: int) -> Row:
+def _cells(row: rhythm.Row, count: int, reference: str) -> Row:
   """Write a row of `metrics.rhythm` as cells, in percent."""
   cells: Row = {}
   for mark, protocol in _PROTOCOLS.items():
@@ -485,6 +515,7 @@ def _cells(row: rhythm.Row, count: int) -> Row:
       cells[f'{spread.upper()}{mark}'] = _cell(scores[spread], None, count)
     cells[f'F1{mark}'] = _cell(scores['f1'], None, count)
   cells['BC'] = _cell(row['diffgesture']['consistency'], None, count)
+  cells = {f'{reference}{name}': cell for name, cell in cells.items()}
   speed = row['beats_per_second']['made']
   return cells | {'beats/s': {'mean': speed, 'std': None, 'n': count}}
 

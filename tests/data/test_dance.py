@@ -16,6 +16,7 @@ from diffax.errors import DataError
 from diffax.errors import UserError
 
 FRAMES = 640
+BEATS = [0.5, 3.01, 9.9]
 
 
 def _poses(frames: int, dims: int, seed: int) -> np.ndarray:
@@ -35,7 +36,8 @@ def _collection(dims: int = 3, features: bool = False) -> tuple:
           f't{i}',
           rng.normal(size=(FRAMES, 5)) if features else
           rng.uniform(-0.5, 0.5, FRAMES * HOP + 100).astype(np.float32),
-          f't{i}.wav', {'licence': 'none'})
+          f't{i}.wav', {'licence': 'none', **({'beats': BEATS} if i == 2
+                                              else {})})
       for i in range(3)
   ]
   dances = [
@@ -119,6 +121,15 @@ def test_segments_follow_one_another_and_poses_come_back(stored):
       restored.reshape(-1, 14, 2), dance.seen(part.poses[:620]), atol=1e-5)
   amplitude = beats.amplitude(beats.directogram(restored))
   np.testing.assert_allclose(test['amplitude'], amplitude, atol=1e-3)
+
+
+def test_known_beats_are_marked(stored):
+  source = _source(stored)
+  assert 'beat' not in source.segments('val')
+  marks = source.segments('test')['beat']
+  assert marks.shape == (5, 124)
+  places = np.flatnonzero(marks.reshape(-1))
+  np.testing.assert_array_equal(places, np.floor(np.array(BEATS) * 62.5))
 
 
 def test_the_wave_of_a_segment_has_its_spectrogram(stored):

@@ -11,6 +11,7 @@ from diffax import evaluate
 from diffax.errors import UserError
 from diffax.evaluate import dance
 from diffax.evaluate import dance_judges
+from diffax.sampling import dance_parts
 from diffax.trained import Trained
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -114,6 +115,26 @@ def test_distances_say_what_listens(right):
     # A copier says one thing to one input.
     assert right[task]['model']['Diversity intra']['mean'] < 1e-3
     assert right[task]['model']['Diversity inter']['mean'] > 0
+
+
+def test_known_beats_of_tracks_are_a_reference(tmp_path):
+  parts = {
+      name: part | {'beat': np.zeros(part['motion'].shape[:2], bool)}
+      for name, part in dances.PARTS.items()
+  }
+  for marks, poses in zip(parts['test']['beat'], parts['test']['motion']):
+    found = dance_parts.steps(poses.reshape(1, -1, 14, 2), dances.FPS)[0]
+    marks[(found * dances.FPS).astype(int)] = True
+  rows = run(
+      tmp_path, dances.Copier(parts=parts), dances.source(parts),
+      tasks=('music_to_motion',),
+  )['music_to_motion']
+  assert rows['model']['beat F1 50ms']['mean'] == 100
+  assert rows['true motion']['beat F1 50ms']['mean'] == 100
+  for chance in ('metronome', 'shuffled', 'shuffled truth'):
+    assert rows[chance]['beat F1 100ms']['mean'] < 80
+  # Onsets are a reference of their own.
+  assert rows['model']['F1 50ms']['mean'] != 100
 
 
 def test_joint_generation_is_judged_by_itself(right):
