@@ -19,10 +19,6 @@ CLIPS = {'clip': 4, 'draws': 8, 'categories': 4, 'clips': 4}
 BATCH, FRAMES = 2, 24
 
 
-def noise_of(frames):
-  return jax.random.normal(jax.random.key(7), (BATCH, frames, 24))
-
-
 def batch(step=0):
   rng = np.random.default_rng(0)
 
@@ -157,26 +153,6 @@ def test_the_critic_sees_a_stretch_that_moves():
   assert len(starts) > 5
   whole = momu_vae._stretch(jax.random.key(0), x, None)(x)
   np.testing.assert_array_equal(whole, x)
-
-
-def test_what_the_critic_does_not_see_does_not_change_it():
-  gan = {'start': 0, 'frames': 24}
-  system = momu_vae.momu_mel_vae({**INFO, 'frames': 48}, gan=gan, **MUSIC)
-  data = {'music': noise_of(48)}
-  params = system.init(jax.random.key(0), data).params
-  key = jax.random.key(1)
-  cut = momu_vae._stretch(jax.random.fold_in(key, 1), data['music'], 24)
-  seen = cut(jnp.arange(48)[None, :, None])[0, :, 0]
-  outside = jnp.zeros(48).at[seen].set(1)[None, :, None] == 0
-
-  @jax.jit
-  def r1(music):
-    return system.loss(params, {}, {'music': music}, key)[1]['r1']
-
-  first = r1(data['music'])
-  assert first > 0
-  assert r1(jnp.where(outside, 9.0, data['music'])) == first
-  assert r1(jnp.where(outside, data['music'], 9.0)) != first
 
 
 @pytest.fixture(scope='module')
