@@ -260,6 +260,24 @@ def test_what_is_cut_off_does_not_count(raw):
   assert model_of().lengths(key, (2, 8)) is None
 
 
+def test_the_networks_learn_what_they_predict():
+  system = build(**RAW, prediction='x0')
+  params, frozen = scrambled(system)
+  silent = {**jax.tree.map(jnp.zeros_like, params), 'scale': params['scale']}
+  _, metrics = jax.jit(system.loss)(
+      silent, frozen, batch(), jax.random.key(0)
+  )
+  for name, x in batch().items():
+    np.testing.assert_allclose(
+        metrics[f'mse_{name}'], jnp.mean(x**2), rtol=1e-5
+    )
+  # A network of zeros says that x_0 is 0, whatever else is given.
+  drawn = jax.jit(system.sample)(
+      silent, frozen, {'music': batch()['music']}, jax.random.key(1)
+  )
+  np.testing.assert_allclose(drawn['motion'], 0, atol=1e-5)
+
+
 UNET = {'base': 8, 'blocks': 1, 'heads': 2, 'groups': 2}
 VARIANTS = {
     'unet': {
@@ -276,7 +294,7 @@ VARIANTS = {
         'encoder': {'width': 8, 'features': 6, 'depth': 1, 'heads': 2},
     },
     'raw_motion': {'tasks': ('motion',), 'kinds': {'motion': 'raw'},
-                   'motion': None},
+                   'motion': None, 'prediction': 'velocity'},
 }
 
 
