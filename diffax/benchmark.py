@@ -1,9 +1,9 @@
 """Time a system on this machine: `--mode=benchmark`.
 
 Times are medians of calls after a warm-up, every call awaited. Work is counted
-from the traced program: two operations per multiply-add of every matrix
-product, loop bodies times their trip count. The machine's peak is measured in
-the same run as the best rate of square float32 products.
+from the traced program: two operations per multiply-add of every matrix product
+and convolution, loop bodies times their trip count. The machine's peak is
+measured in the same run as the best rate of square float32 products.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ _PEAK_SIDE = 2048
 
 
 class Timing(NamedTuple):
-  """Median seconds of a call and the matrix-product operations in it."""
+  """Median seconds of a call and the operations of products in it."""
 
   seconds: float
   flops: float
@@ -43,7 +43,7 @@ def count(tree: Any) -> int:
 
 
 def flops(function: Callable[..., Any], *args: Any) -> float:
-  """Count the operations of all matrix products in one call.
+  """Count the operations of all products and convolutions in one call.
 
   Args:
     function: a traceable function.
@@ -65,12 +65,25 @@ def _equation_flops(equation: Any) -> float:
     (contracting, _), _ = equation.params['dimension_numbers']
     left, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     return 2.0 * math.prod(out) * math.prod(left[i] for i in contracting)
+  if equation.primitive.name == 'conv_general_dilated':
+    return _convolution_flops(equation)
   inner = [_jaxpr_flops(j) for j in _inner_jaxprs(equation.params.values())]
   if equation.primitive.name == 'scan':
     return equation.params['length'] * sum(inner)
   return max(inner, default=0.0) if 'branches' in equation.params else sum(
       inner
   )
+
+
+def _convolution_flops(equation: Any) -> float:
+  """Count 2 for each tap and input feature of each output number.
+
+  Zeros that padding or dilation put between numbers count like others.
+  """
+  kernel = equation.invars[1].aval.shape
+  features = equation.params['dimension_numbers'].rhs_spec[0]
+  taps = math.prod(kernel) / kernel[features]
+  return 2.0 * math.prod(equation.outvars[0].aval.shape) * taps
 
 
 def _inner_jaxprs(values: Iterable[Any]) -> list[Any]:
@@ -168,7 +181,7 @@ def run(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
 
   Args:
     config: with `benchmark = {batch_size: {stage: int}, pasts, repeats}`, and
-      `given` where samples follow from some parts of a batch only.
+      `given = {stage: names}` where samples follow from some parts of a batch.
     workdir: where `benchmark.json` goes.
 
   Returns:
@@ -190,7 +203,7 @@ def run(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
         section['batch_size'][name],
         section['pasts'],
         section['repeats'],
-        section.get('given'),
+        section.get('given', {}).get(name),
     )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows['stages'][name] = {

@@ -42,11 +42,15 @@ _MODE = flags.DEFINE_enum(
 )
 _INPUT = flags.DEFINE_string(
     'input', None,
-    'File for --mode=sample: a clip to continue (.bvh, .npz, .amc), or a table '
-    'of the given signals (.csv).'
+    'File for --mode=sample: a clip to continue or to play to (.bvh, .npz, '
+    '.amc), a song to dance to (.wav, .ogg, .flac), or a table of the given '
+    'signals (.csv).'
 )
 _START = flags.DEFINE_float(
     'start', None, 'Second of --input at which the future begins.'
+)
+_SECONDS = flags.DEFINE_float(
+    'seconds', None, 'Length of a generated dance, or of the part of --input.'
 )
 _JOINT_MAP = flags.DEFINE_string(
     'joint_map', None, 'JSON file of joint rules for --input; see data/mapping.'
@@ -95,13 +99,15 @@ def draw(config: Any, workdir: pathlib.Path) -> None:
   drawer = sampling.DRAWERS[config.eval.name]
   options = {
       'input': _INPUT.value, 'start': _START.value, 'asf': _ASF.value,
-      'joint_map': _JOINT_MAP.value,
+      'joint_map': _JOINT_MAP.value, 'seconds': _SECONDS.value,
   }
   given = {name: value for name, value in options.items() if value is not None}
   known = inspect.signature(drawer).parameters
   for name in given:
     if name not in known:
       raise UserError(f'--{name}: expected without {config.eval.name} systems.')
+  if 'vocoder' in known and 'vocoder' in config.eval:
+    given['vocoder'] = config.eval.vocoder.to_dict()
   model = trained.restore(config, workdir)
   drawer(model, workdir / 'samples', seed=config.seed, **given)
 
@@ -124,6 +130,7 @@ def run(argv: list[str]) -> None:
   if _CONFIG.value is None:
     raise UserError('--config is needed, e.g. experiments/skeleton_cmu.py.')
   config, workdir = _CONFIG.value, _workdir()
+  devices.keep_memory()
   devices.initialise()
   if _MODE.value == 'train':
     configs.save(config, workdir)

@@ -13,7 +13,8 @@
 The same command again resumes. A study is a config of plain values:
 
   runs      ({'name': row, 'config': 'experiments/F.py:variant',
-              'set': {'data.split': 'random'}}, ...)
+              'set': {'data.split': 'random'},
+              'reuse': {'autoencoder': 'another row'}}, ...)
   over      {'data': {'fold': (0, 1, 2)}, 'seed': (0, 1)}: every row runs with
             every combination
   average   names in `over`, e.g. ('seed',), over which values are averaged
@@ -25,6 +26,10 @@ The same command again resumes. A study is a config of plain values:
               'columns': ({'title': ..., 'method': ...}, ...),
               'best': groups of titles whose best is set in bold,
               'compare': pairs of titles}, ...)
+
+A row with `reuse` waits for the runs of other rows with the same values of
+`over`, and starts from copies of those trained stages, which must have been
+trained with its own settings; stages that it has already stay.
 
 A cell belongs to the runs of row `run` and the place `path` in metrics.json,
 where braces are filled from the table, its row and its column, the later
@@ -57,6 +62,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,12 +118,14 @@ class Run(NamedTuple):
     over: the varied settings with this run's values.
     folder: its --workdir.
     flags: the others of its flags.
+    reuse: trained stages and the rows that they are of.
   """
 
   row: str
   over: Over
   folder: pathlib.Path
   flags: tuple[str, ...]
+  reuse: tuple[tuple[str, str], ...] = ()
 
   @property
   def name(self) -> str:
@@ -278,11 +286,24 @@ def expand(study: Config, workdir: pathlib.Path) -> list[Run]:
       raise UserError(
           f'study.runs: expected names of folders, each once, found {name!r}.'
       )
+  _check_reuse(study['runs'])
   over = varied(study)
   return [
       _run(row, tuple(zip(over, values)), workdir)
       for values in itertools.product(*over.values()) for row in study['runs']
   ]
+
+
+def _check_reuse(rows: Sequence[Config]) -> None:
+  """Raise a UserError unless rows take stages from rows before them."""
+  for place, row in enumerate(rows):
+    before = [other['name'] for other in rows[:place]]
+    for stage, other in row.get('reuse', {}).items():
+      if other not in before:
+        raise UserError(
+            f'study.runs {row["name"]!r}: reuse.{stage}: expected one of the '
+            f'rows before it, {before}, found {other!r}.'
+        )
 
 
 def _run(row: Config, over: Over, workdir: pathlib.Path) -> Run:
@@ -294,13 +315,18 @@ def _run(row: Config, over: Over, workdir: pathlib.Path) -> Run:
       )
   settings = [f'--config.{key}={value}' for key, value in fixed.items()]
   settings += [f'--config.{key}={value}' for key, value in over]
-  part = ','.join(f'{key}={value}' for key, value in over)
   return Run(
       row['name'],
       over,
-      workdir / row['name'] / re.sub(r'[^\w.,=+-]', '_', part),
+      _folder(workdir, row['name'], over),
       (f'--config={row["config"]}', *settings),
+      tuple(row.get('reuse', {}).items()),
   )
+
+
+def _folder(workdir: pathlib.Path, row: str, over: Over) -> pathlib.Path:
+  part = ','.join(f'{key}={value}' for key, value in over)
+  return workdir / row / re.sub(r'[^\w.,=+-]', '_', part)
 
 
 def select(runs: Sequence[Run], patterns: Sequence[str] | None) -> list[Run]:
@@ -826,6 +852,7 @@ class _Pool:
     self._command, self._board = command, board
     self._environment = environment(workdir, jobs)
     self._free = shares(jobs)
+    self._workdir = workdir
     self._children: list[_Child] = []
     self._told = False
 
@@ -834,9 +861,12 @@ class _Pool:
     return bool(self._waiting or self._children)
 
   def fill(self) -> None:
-    """Start runs while there are cores."""
-    while self._waiting and self._free:
-      run = self._waiting.pop(0)
+    """Start runs while there are cores, and stages for them."""
+    while self._free and (run := self._next()):
+      self._waiting.remove(run)
+      if words := self._lacks(run) or _take(run, self._workdir):
+        self._fail(run, Failure(2, f'  {words}'))
+        continue
       process = _start(run, self._command, self._environment, self._free[0])
       if process is None:
         self._fail(run, Failure(2, '  another process runs it'))
@@ -844,6 +874,23 @@ class _Pool:
       child = _Child(run, process, self._free.pop(0), time.monotonic())
       self._children.append(child)
       self._board.note(f'{run.name}: runs, see {run.folder / LOG}')
+
+  def _next(self) -> Run | None:
+    """Return the first run that needs none that waits or runs."""
+    running = [child.run for child in self._children]
+    busy = {(run.row, run.over) for run in (*self._waiting, *running)}
+    for run in self._waiting:
+      if not any((row, run.over) in busy for _, row in run.reuse):
+        return run
+    return None
+
+  def _lacks(self, run: Run) -> str | None:
+    """Return which run failed that this one needs."""
+    failed = {(other.row, other.over): other for other in self.failures}
+    for stage, row in run.reuse:
+      if other := failed.get((row, run.over)):
+        return f'needs the stage {stage!r} of {other.name}, which failed'
+    return None
 
   def reap(self) -> bool:
     """Note which runs ended; return whether one was stopped by a signal."""
@@ -919,6 +966,24 @@ def environment(workdir: pathlib.Path, jobs: int) -> dict[str, str]:
     # By default the first process takes three quarters of a GPU's memory.
     wanted['XLA_PYTHON_CLIENT_MEM_FRACTION'] = f'{0.9 / jobs:.2f}'
   return {**wanted, **os.environ}
+
+
+def _take(run: Run, workdir: pathlib.Path) -> str | None:
+  """Copy the stages that a run reuses and lacks; return what is wrong."""
+  for stage, row in run.reuse:
+    source = _folder(workdir, row, run.over) / stage
+    if (run.folder / stage).is_dir():
+      continue
+    if not source.is_dir():
+      return f'expected the trained stage {source}; run the row {row!r} first'
+    part = run.folder / f'{stage}.part'
+    try:
+      shutil.rmtree(part, ignore_errors=True)
+      shutil.copytree(source, part)
+      part.rename(run.folder / stage)
+    except OSError as error:
+      raise UserError(f'{part}: cannot copy {source}: {error}') from error
+  return None
 
 
 def _start(

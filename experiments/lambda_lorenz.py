@@ -108,7 +108,7 @@ def base(
   # One reconstruction of the first modality.
   config.benchmark = {
       'batch_size': {'twin': 64}, 'pasts': 1, 'repeats': 5,
-      'given': modalities[1:],
+      'given': {'twin': modalities[1:]},
   }
   return config
 

@@ -5,9 +5,7 @@ import pathlib
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = (
-    os.environ.get('XLA_FLAGS', '')
-    + ' --xla_force_host_platform_device_count=8'
-    + ' --xla_backend_optimization_level=0'
+    os.environ.get('XLA_FLAGS', '') + ' --xla_backend_optimization_level=0'
 )
 os.environ.setdefault('MPLBACKEND', 'agg')
 
@@ -15,6 +13,9 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+# Not by a flag: programs that tests start would have them, too, and compile
+# everything for several.
+jax.config.update('jax_num_cpu_devices', 8)
 
 
 def _folder(variable: str) -> pathlib.Path:

@@ -23,6 +23,18 @@ def test_counts_two_operations_per_multiply_add():
   assert benchmark.flops(jnp.matmul, *batched) == 4 * 2 * 5 * 3 * 7
 
 
+def test_counts_convolutions():
+  # Of 5 frames and 3 features, 3 taps to 7 features, padded to 5 frames.
+  x, kernel = jnp.zeros((2, 5, 3)), jnp.zeros((3, 3, 7))
+
+  def convolve(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1,), 'SAME', dimension_numbers=('NHC', 'HIO', 'NHC')
+    )
+
+  assert benchmark.flops(convolve, x, kernel) == 2 * (2 * 5 * 7) * (3 * 3)
+
+
 def test_counts_a_loop_as_often_as_it_runs():
   w = jnp.zeros((3, 3))
 

@@ -59,12 +59,11 @@ def test_the_default_image_restores_every_sample(window):
   layout = signal.Spectrogram(window=window)
   image = jax.jit(layout.to_image)(x)
   assert image.shape == (3, *layout.shape(160, 6)) == (3, 12, 82, 12)
-  back = jax.jit(layout.to_window, static_argnums=1)(image, 160)
+  invert = jax.jit(layout.to_window, static_argnums=1)
+  back = invert(image, 160)
   np.testing.assert_allclose(back, x, atol=2e-6)
   # The frame that was added does not count.
-  changed = signal.Spectrogram(window=window).to_window(
-      image.at[:, :, 81].add(1.0), 160
-  )
+  changed = invert(image.at[:, :, 81].add(1.0), 160)
   np.testing.assert_array_equal(changed, back)
   np.testing.assert_array_equal(image[:, :, 81], image[:, :, 79])
 
@@ -127,3 +126,20 @@ def test_samples_may_be_images_themselves():
 def test_wrong_settings_are_named(settings, words):
   with pytest.raises(UserError, match=words):
     signal.Spectrogram(**settings).to_image(windows())
+
+
+@pytest.mark.parametrize('size, hop', [(6, 2), (7, 3), (5, 5), (8, 3)])
+def test_adding_frames_is_the_transpose_of_cutting_them(size, hop):
+  rng = np.random.default_rng(0)
+  x = np.float32(rng.normal(size=(2, 23)))
+  cut = jax.jit(signal.frame, static_argnums=(1, 2))(x, size, hop)
+  assert cut.shape == (2, (23 - size) // hop + 1, size)
+  for n in range(cut.shape[1]):
+    np.testing.assert_array_equal(cut[:, n], x[:, n * hop:n * hop + size])
+  frames = np.float32(rng.normal(size=cut.shape))
+  added = jax.jit(signal.overlap_add, static_argnums=1)(frames, hop)
+  assert added.shape == (2, (cut.shape[1] - 1) * hop + size)
+  used = x[:, :added.shape[1]]
+  np.testing.assert_allclose(
+      np.sum(cut * frames), np.sum(used * added), rtol=1e-5
+  )

@@ -51,6 +51,10 @@ if act == 'wait':
   time.sleep(60)
 elif act != 'good' and act != 'empty':
   sys.exit(int(act))
+stage = folder / 'first'
+if not stage.is_dir():
+  stage.mkdir()
+  (stage / 'by').write_text(folder.parent.name)
 value = 1 + int(given.get('config.seed', 0))
 value += 10 * int(given.get('config.data.fold', 0))
 value *= 2.5 if ':wide' in given['config'] else 1.5
@@ -236,6 +240,45 @@ def test_others_go_on_when_a_run_fails(place, capfd, act, status):
   assert read(place, 'X|Y', 'bad')['failed'] == 2
   assert conduct(place, what) == status
   assert [len(v) for v in calls(place).values()].count(2) == 2
+
+
+def test_a_row_starts_from_stages_of_another(place, capfd):
+  rows = [
+      {'name': 'a'}, {'name': 'b', 'reuse': {'first': 'a'}}, {'name': 'c'},
+  ]
+  what = plan(place, *rows, over={'seed': (0, 1)})
+  # Without the other's run there is nothing to take, and nothing runs.
+  assert conduct(place, what, only=['b']) == 2
+  assert "out/a/seed=0/first; run the row 'a' first" in capfd.readouterr().out
+  assert not calls(place)
+  assert conduct(place, what, jobs=2) == 0
+  made = {
+      f'{row}{seed}': (place / f'out/{row}/seed={seed}/first/by').read_text()
+      for row in 'abc' for seed in (0, 1)
+  }
+  assert made == {
+      'a0': 'a', 'a1': 'a', 'b0': 'a', 'b1': 'a', 'c0': 'c', 'c1': 'c',
+  }
+  # What a row has already stays.
+  (place / 'out/b/seed=0/first/by').write_text('b')
+  assert conduct(place, what, only=['b'], again=True) == 0
+  assert (place / 'out/b/seed=0/first/by').read_text() == 'b'
+
+
+def test_a_row_whose_stages_are_of_a_failed_run_fails(place, capfd):
+  rows = [
+      {'name': 'a', 'set': {'act': '2'}},
+      {'name': 'b', 'reuse': {'first': 'a'}},
+  ]
+  assert conduct(place, plan(place, *rows), jobs=2) == 2
+  assert set(calls(place)) == {'a'}
+  assert "needs the stage 'first' of a, which failed" in capfd.readouterr().out
+
+
+def test_stages_come_from_rows_before(place):
+  rows = {'name': 'a', 'reuse': {'first': 'b'}}, {'name': 'b'}
+  with pytest.raises(UserError, match=r"'a': reuse.first: .* \[\], found 'b'"):
+    conduct(place, plan(place, *rows))
 
 
 def test_a_run_that_was_stopped_stops_the_others(place):

@@ -6,13 +6,18 @@ Human3.6M, FreeMan and 3DPW find their place in this table.
 from collections.abc import Callable, Mapping
 import functools
 
+from diffax.data import aist
 from diffax.data import basicmotions
+from diffax.data import bhs
+from diffax.data import dance_aligned
+from diffax.data import dance_synthetic
 from diffax.data import dsads
 from diffax.data import dynamics
 from diffax.data import embry
 from diffax.data import gait_signals
 from diffax.data import imu_csv
 from diffax.data import imu_signals
+from diffax.data import loris
 from diffax.data import motion
 from diffax.data import motionsense
 from diffax.data import rbds
@@ -35,4 +40,9 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     'basicmotions': basicmotions.basicmotions,
     'imu_csv': imu_csv.imu_csv,
     'imu_synthetic': imu_signals.imu_synthetic,
+    'dance_synthetic': dance_synthetic.dance_synthetic,
+    'dance_aligned': dance_aligned.dance_aligned,
+    'aist': aist.aist,
+    'loris': loris.loris,
+    'bhs': bhs.bhs,
 }

@@ -8,17 +8,21 @@ in each other at given x_t.
 References:
   Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, Eq. 6.
   You et al., "MoMu-Diffusion", NeurIPS 2024, Eq. 7, Alg. 2 (cross-guidance).
+  Tseng et al., "EDGE", CVPR 2023, Sec. 3.3 (overlapping windows).
 """
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffax.diffusion.process import Process
+from diffax.errors import UserError
 from diffax.typing import Array, DenoiseFn, PyTree
 
 Expert = Callable[[Array, Array, Array | None], Array]
+BLENDS = ('first', 'mean')
 
 
 def is_process(node: PyTree) -> bool:
@@ -153,3 +157,65 @@ def inpaint(denoise: DenoiseFn, known: PyTree, mask: PyTree) -> DenoiseFn:
     return jax.tree.map(jnp.where, mask, known, denoise(xt, t))
 
   return completed
+
+
+def windowed(expert: Expert, size: int, blend: str = 'first') -> Expert:
+  """Let an expert of short series act on series of any length.
+
+  Series are cut into windows, half of each within the next; the last one ends
+  with the series. All windows are denoised at once, as a batch. Since samples
+  are one series all along, windows agree where they overlap at every step,
+  with any sampler: that is EDGE's copying of halves.
+
+  Args:
+    expert: (x_t [N, L, C], t [N], condition [N, L, D] or None) -> x_0.
+    size: L that the expert takes; shorter series are given to it as they are.
+    blend: what stands where windows overlap: the prediction of the `first`, as
+      released by EDGE, or the `mean`.
+
+  Returns:
+    Expert of [B, any length, C].
+
+  Raises:
+    UserError: unknown blend, or a size below 2.
+
+  References:
+    Tseng et al. 2023, Sec. 3.3.
+  """
+  if blend not in BLENDS or size < 2:
+    raise UserError(
+        f'windows: expected a blend of {BLENDS} and a size of 2 or more, found '
+        f'{blend!r} and {size}.'
+    )
+
+  def long(xt: Array, t: Array, condition: Array | None) -> Array:
+    length = xt.shape[1]
+    if length <= size:
+      return expert(xt, t, condition)
+    places, shares = _windows(length, size, blend)
+
+    def cut(x: Array) -> Array:
+      return x[:, places].reshape(-1, size, x.shape[-1])
+
+    given = None if condition is None else cut(condition)
+    x0 = expert(cut(xt), jnp.repeat(t, len(places)), given)
+    parts = x0.reshape(len(xt), *places.shape, -1)
+    parts = parts * jnp.asarray(shares, x0.dtype)[None, :, :, None]
+    empty = jnp.zeros((*xt.shape[:2], x0.shape[-1]), x0.dtype)
+    return empty.at[:, places].add(parts)
+
+  return long
+
+
+def _windows(
+    length: int, size: int, blend: str
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return which steps W windows hold, and their shares there: [W, size]."""
+  starts = np.append(np.arange(0, length - size, size // 2), length - size)
+  places = starts[:, None] + np.arange(size)[None]
+  if blend == 'mean':
+    return places, 1 / np.bincount(places.ravel())[places]
+  _, first = np.unique(places, return_index=True)
+  shares = np.zeros(places.size)
+  shares[first] = 1
+  return places, shares.reshape(places.shape)

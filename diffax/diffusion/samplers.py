@@ -35,7 +35,7 @@ from diffax.diffusion.process import Level, Process
 from diffax.errors import UserError
 from diffax.typing import Array, DenoiseFn, Key, PyTree
 
-SPACINGS = ('trailing', 'leading', 'quadratic')
+SPACINGS = ('trailing', 'leading', 'late', 'quadratic')
 
 
 class Sampler(NamedTuple):
@@ -146,8 +146,9 @@ def timesteps(T: int, steps: int, spacing: str = 'trailing') -> np.ndarray:
     T: steps of the process.
     steps: steps of the sampler, at most T.
     spacing: 'trailing' is even and starts at T; 'leading' is even and has 1
-      as its last time before 0, as DDIM was released; 'quadratic' is dense
-      near the clean end and starts at T.
+      as its last time before 0, as DDIM was released; 'late' is one later, as
+      latent diffusion was, whose times count from 0 and are raised by 1;
+      'quadratic' is dense near the clean end and starts at T.
 
   Returns:
     [steps + 1] int32, falling, ends with 0.
@@ -163,11 +164,13 @@ def timesteps(T: int, steps: int, spacing: str = 'trailing') -> np.ndarray:
   times = {
       'trailing': np.rint(T * even),
       'leading': np.append(0, np.arange(steps) * (T // steps) + 1),
+      'late': np.append(0, np.arange(steps) * (T // steps) + 2),
       'quadratic': np.rint(T * even**2),
   }[spacing]
-  if np.any(np.diff(times) < 1):
+  if np.any(np.diff(times) < 1) or times[-1] > T:
     raise UserError(
-        f'steps: {steps} {spacing} times of {T} repeat; take fewer steps.'
+        f'steps: {steps} {spacing} times of {T} repeat or pass it; take fewer '
+        'steps.'
     )
   return times[::-1].astype(np.int32)
 

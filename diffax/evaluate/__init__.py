@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from diffax.evaluate import crossmodal
+from diffax.evaluate import dance
 from diffax.evaluate import forecasting
 from diffax.evaluate import recognition
+from diffax.evaluate import vocoder
 
 EVALUATORS: Mapping[str, Callable[..., Any]] = {
     'forecasting': forecasting.forecasting,
     'crossmodal': crossmodal.crossmodal,
     'recognition': recognition.recognition,
+    'dance': dance.dance,
+    'vocoder': vocoder.vocoder,
 }

@@ -12,10 +12,13 @@ from diffax.train import checkpoint
 from diffax.train import devices
 
 # These do not change what a step computes. The weights that `pretrained`
-# names are compared themselves, wherever they lie.
+# names are compared themselves, wherever they lie. How a trained system draws
+# samples is no part of its training.
 _MAY_CHANGE = (
     'steps', 'epochs', 'epoch_steps', 'checkpoint', 'log_every', 'pretrained',
     'data.root', 'data.store',
+    'system.sampler', 'system.guidance', 'system.switch', 'system.window',
+    'system.blend',
 )
 
 

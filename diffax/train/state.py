@@ -3,6 +3,7 @@
 from typing import Any
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -53,12 +54,15 @@ def create(
   Returns:
     The state at step 0; the average starts as the parameters.
   """
-  variables = system.init(key, batch)
+  params, made = system.init(key, batch)
+  given = made if frozen is None else frozen
+  if system.prepare is not None:
+    params = system.prepare(params, given, batch, jax.random.fold_in(key, 0))
   return TrainState(
       step=jnp.zeros((), jnp.int32),
-      params=variables.params,
-      frozen=variables.frozen if frozen is None else frozen,
-      ema=variables.params,
-      opt_state=optimiser.init(variables.params),
+      params=params,
+      frozen=given,
+      ema=params,
+      opt_state=optimiser.init(params),
       skipped=jnp.zeros((), jnp.int32),
   )

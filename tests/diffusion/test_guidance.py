@@ -10,6 +10,7 @@ from diffax.diffusion import guidance
 from diffax.diffusion import process
 from diffax.diffusion import samplers
 from diffax.diffusion import schedules
+from diffax.errors import UserError
 
 T = jnp.array([3, 3])
 X = jax.random.normal(jax.random.key(0), (2, 5, 3))
@@ -115,3 +116,63 @@ def test_inpaint_keeps_the_known_part_on_the_forward_process():
       jnp.array([10, 8, 5]), known.shape)[:, 0]
   np.testing.assert_allclose(x.mean(), 2 * forward.alpha[5, 0], atol=.05)
   np.testing.assert_allclose(x.std(), forward.sigma[5, 0], rtol=.06)
+
+
+def edge(expert, forward, times, x, size):
+  """Generate as EDGE released it: windows that copy halves at every step."""
+  half = size // 2
+  windows = np.stack([
+      x[0, i:i + size] for i in range(0, x.shape[1] - half, half)
+  ])
+  for t, s in zip(times[:-1], times[1:]):
+    row = jnp.full(len(windows), t)
+    x0 = np.asarray(expert(jnp.asarray(windows), row, None))
+    at, to = ((float(forward.alpha[i, 0, 0]), float(forward.sigma[i, 0, 0]))
+              for i in (t, s))
+    noise = (windows - at[0] * x0) / at[1]
+    windows = to[0] * x0 + to[1] * noise
+    windows[1:, :half] = windows[:-1, half:]
+  return np.concatenate([windows[0], *(w[half:] for w in windows[1:])])
+
+
+def smear(x, t, condition):
+  """Mix all steps of a window, so that windows matter."""
+  del condition
+  share = jnp.mean(x, axis=1, keepdims=True)
+  return jnp.tanh(x + share) * (1 + t[:, None, None] / 20)
+
+
+def test_windows_are_those_of_edge():
+  forward = process.isotropic(schedules.cosine(10), 2)
+  times = samplers.timesteps(10, 5)
+  x = np.random.default_rng(0).normal(size=(1, 12, 2)).astype(np.float32)
+  expert = guidance.windowed(smear, 4)
+  got = samplers.reverse(
+      jax.random.key(0), forward, lambda x, t: expert(x, t, None),
+      samplers.ddim(), times, jnp.asarray(x))
+  np.testing.assert_allclose(
+      got[0], edge(smear, forward, times, x, 4), atol=1e-5)
+
+
+@pytest.mark.parametrize('blend, want', [
+    ('first', [0, 0, 0, 0, 2, 2, 3]), ('mean', [0, 0, 1, 5 / 3, 2.5, 2.5, 3])])
+def test_windows_of_any_length(blend, want):
+  def numbered(x, t, condition):
+    # The condition is cut like the series; windows are rows of one batch.
+    assert x.shape[1] == condition.shape[1] == 4
+    np.testing.assert_array_equal(t, 3)
+    return jnp.broadcast_to(condition[:, :1], x.shape)
+
+  place = jnp.arange(7.0)[None, :, None].repeat(2, 0)
+  got = guidance.windowed(numbered, 4, blend)(place, T, place)[1, :, 0]
+  # Windows begin at 0, 2 and 3.
+  np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_a_short_series_is_one_window():
+  got = guidance.windowed(smear, 8)(X, T, None)
+  np.testing.assert_array_equal(got, smear(X, T, None))
+  with pytest.raises(UserError, match='windows'):
+    guidance.windowed(smear, 1)
+  with pytest.raises(UserError, match='windows'):
+    guidance.windowed(smear, 4, 'last')

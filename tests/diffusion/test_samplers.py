@@ -211,7 +211,7 @@ def test_second_order_step_is_the_published_multistep():
 
 @pytest.mark.parametrize('spacing, expected', [
     ('trailing', [10, 8, 5, 2, 0]), ('leading', [7, 5, 3, 1, 0]),
-    ('quadratic', [10, 6, 2, 1, 0])])
+    ('late', [8, 6, 4, 2, 0]), ('quadratic', [10, 6, 2, 1, 0])])
 def test_timesteps(spacing, expected):
   np.testing.assert_array_equal(
       samplers.timesteps(10, 4, spacing), expected)
@@ -219,7 +219,7 @@ def test_timesteps(spacing, expected):
 
 @pytest.mark.parametrize('spacing', samplers.SPACINGS)
 def test_timesteps_of_every_step(spacing):
-  if spacing != 'quadratic':
+  if spacing not in ('quadratic', 'late'):
     np.testing.assert_array_equal(
         samplers.timesteps(10, 10, spacing), np.arange(10, -1, -1))
   else:

@@ -53,7 +53,7 @@ def build(modalities=('x', 'y'), **options):
       'sampler': {'name': 'ddim', 'steps': 4}, **options,
   }
   system = lambda_twin.twin(info_of(modalities), **settings)
-  return System(*(jax.jit(function) for function in system))
+  return System(*(function and jax.jit(function) for function in system))
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,10 @@
 """Meshes, batches and the wish of the environment to run on several hosts."""
 
+import ctypes
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -61,3 +66,37 @@ def test_a_missing_number_is_named(monkeypatch):
   monkeypatch.setenv('JAX_NUM_PROCESSES', '2')
   with pytest.raises(UserError, match='JAX_PROCESS_ID'):
     devices.initialise()
+
+
+_FAULTS = """
+import resource, threading
+from diffax.train import devices
+devices.keep_memory()
+def work():
+  for _ in range(9):
+    bytearray(1 << 26)
+count = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+work(), count()
+before = count()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(count() - before)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), 'gnu_get_libc_version'), reason='not glibc'
+)
+def test_freed_memory_is_kept_unless_the_user_says_otherwise():
+  def faults(**more: str) -> int:
+    env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')}
+    found = subprocess.run(
+        [sys.executable, '-c', _FAULTS], env={**env, **more}, text=True,
+        capture_output=True, check=True,
+    )
+    return int(found.stdout)
+
+  # An array is 16384 pages; each of nine is zeroed by the kernel or none.
+  assert faults() < 1000
+  assert faults(MALLOC_CHECK_='0') > 10_000

@@ -213,6 +213,8 @@ def test_what_may_change_is_let_through(tmp_path):
   _fit(tmp_path, 6, config=CONFIG)
   data = {'root': '/b', 'fps': 20.0}
   _fit(tmp_path, 7, config={**CONFIG, 'steps': 7, 'data': data})
+  system = {**CONFIG['system'], 'sampler': {'steps': 5}, 'guidance': 2.0}
+  _fit(tmp_path, 8, config={**CONFIG, 'system': system})
 
 
 @pytest.mark.parametrize('change, named', [
@@ -258,12 +260,16 @@ def _wait_for(condition, process, seconds=120):
     time.sleep(0.02)
 
 
+# Of a program, to sum as the tests do.
+DEVICES = {'JAX_NUM_CPU_DEVICES': '8'}
+
+
 def test_a_program_is_killed_stopped_and_resumed(tmp_path):
   """Kill it during saves, then ask it to stop; no number is lost."""
   chance = random.Random(0)
   for _ in range(2):
     seen = max(checkpoint.steps(tmp_path), default=0)
-    process = _program(tmp_path, 10**6, 1, 0)
+    process = _program(tmp_path, 10**6, 1, 0, **DEVICES)
     _wait_for(
         lambda: max(checkpoint.steps(tmp_path), default=0) > seen + 3, process
     )
@@ -273,7 +279,7 @@ def test_a_program_is_killed_stopped_and_resumed(tmp_path):
     # At most the step that was being written is lost.
     checkpoint.good(tmp_path)
     assert checkpoint.good(tmp_path).name == f'{_last(tmp_path):08d}'
-  process = _program(tmp_path, 10**6, 1, 0)
+  process = _program(tmp_path, 10**6, 1, 0, **DEVICES)
   seen = _last(tmp_path)
   _wait_for(lambda: _last(tmp_path) > seen + 3, process)
   process.send_signal(signal.SIGTERM)
@@ -297,7 +303,6 @@ def test_two_processes_agree_with_one_and_stop_together(tmp_path):
   env = {
       'JAX_COORDINATOR_ADDRESS': f'localhost:{port}',
       'JAX_NUM_PROCESSES': '2',
-      'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
   }
   # They go on from a run of one process.
   _fit(tmp_path, 3)

@@ -85,10 +85,13 @@ def test_fifty_futures_stay_small(swing, tmp_path):
   assert path.stat().st_size < 2e6
 
 
-def test_the_installed_package_has_the_template():
+def test_the_installed_package_has_the_templates():
+  root = pathlib.Path(__file__).parents[2]
   setup = configparser.ConfigParser()
-  setup.read(pathlib.Path(__file__).parents[2] / 'setup.cfg')
-  assert 'viewer.html' in setup['options.package_data']['diffax.viz']
+  setup.read(root / 'setup.cfg')
+  packed = setup['options.package_data']['diffax.viz']
+  there = {path.name for path in (root / 'diffax/viz').glob(packed)}
+  assert there >= {'viewer.html', 'dance.html'}
 
 
 @pytest.mark.parametrize('change, message', [

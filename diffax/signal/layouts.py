@@ -1,25 +1,10 @@
-"""Short-time Fourier transforms that compile, and images made of them.
-
-With a window w of size S, a hop H and zeros of length S // 2 on both sides,
-frame n and bin f of a signal x are
-
-  (1)  X[f, n] = c sum_s w[s] x[n H + s] exp(-2 pi i f s / S),
-
-with c = 1 / sum w ('spectrum') or 1 ('none'). The least-squares inverse adds
-the inverse transforms x_n of the frames up again,
-
-  (2)  x[l] = sum_n w[l - n H] x_n[l - n H] / (c sum_n w[l - n H]^2),
-
-and is exact. A Hann window is 0.5 - 0.5 cos(2 pi s / N), N = S if periodic and
-S - 1 if symmetric.
+"""Images of the windows of a movement, as networks see them.
 
 A network sees windows `[B, L, C]` of a movement as an image `[B, F, N, D]`:
 bins, frames, and two channels for each axis, its real and imaginary part. The
-imaginary part of bin 0 and, for an even S, of the last bin is always 0.
+imaginary part of bin 0 and, for an even window, of the last bin is always 0.
 
 References:
-  Griffin and Lim, "Signal Estimation from Modified Short-Time Fourier
-  Transform", 1984, Eq. 6. `scipy.signal.stft` and `istft`, which these equal.
   Oppel and Munz, "IMUDiffusion", 2024, for the sizes.
 """
 
@@ -31,119 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax.errors import UserError
+from diffax.signal.fourier import frame_count
+from diffax.signal.fourier import istft
+from diffax.signal.fourier import stft
 from diffax.typing import Array
-
-WINDOWS = ('periodic', 'symmetric')
-SCALINGS = ('spectrum', 'none')
-# Where no window reaches there is nothing to divide by; as scipy.
-_NONE = 1e-10
-
-
-def hann(size: int, kind: str = 'periodic') -> np.ndarray:
-  """Return a Hann window `[size]` float64, `periodic` or `symmetric`."""
-  if kind not in WINDOWS:
-    raise UserError(f'window: expected one of {WINDOWS}, found {kind!r}.')
-  if size < 2:
-    raise UserError(f'size: expected 2 or more, found {size}.')
-  period = size if kind == 'periodic' else size - 1
-  return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / period)
-
-
-def frame_count(length: int, size: int = 22, hop: int = 2) -> int:
-  """Count the frames of `stft`: 81 of 160 samples by default."""
-  padded = length + 2 * (size // 2)
-  return -(-(padded - size) // hop) + 1
-
-
-def stft(
-    x: Array,
-    size: int = 22,
-    hop: int = 2,
-    window: str = 'periodic',
-    scaling: str = 'spectrum',
-) -> Array:
-  """Transform signals, Eq. 1.
-
-  Args:
-    x: real, `[..., L]`.
-    size: S, samples of a window.
-    hop: H, samples between windows.
-    window: `periodic` or `symmetric` Hann.
-    scaling: `spectrum` or `none`.
-
-  Returns:
-    `[..., F, N]` complex; F = S // 2 + 1 and N as `frame_count`.
-
-  Raises:
-    UserError: a setting is wrong.
-  """
-  weights, scale = _scaled(size, hop, window, scaling)
-  length, half = x.shape[-1], size // 2
-  frames = frame_count(length, size, hop)
-  after = (frames - 1) * hop + size - half - length
-  x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, after)])
-  cut = x[..., _places(frames, size, hop)]
-  cut = cut * _row(weights, cut)
-  return jnp.swapaxes(jnp.fft.rfft(cut, axis=-1), -1, -2) * scale
-
-
-def istft(
-    spectrum: Array,
-    size: int = 22,
-    hop: int = 2,
-    window: str = 'periodic',
-    scaling: str = 'spectrum',
-) -> Array:
-  """Invert `stft`, Eq. 2.
-
-  Args:
-    spectrum: `[..., F, N]` complex.
-    size: S, samples of a window.
-    hop: H, samples between windows.
-    window: `periodic` or `symmetric` Hann.
-    scaling: `spectrum` or `none`.
-
-  Returns:
-    `[..., (N - 1) H + S - 2 (S // 2)]` real.
-
-  Raises:
-    UserError: a setting is wrong.
-  """
-  weights, scale = _scaled(size, hop, window, scaling)
-  frames, half = spectrum.shape[-1], size // 2
-  places = _places(frames, size, hop)
-  parts = jnp.fft.irfft(jnp.swapaxes(spectrum, -1, -2), size, axis=-1)
-  total = jnp.zeros((*spectrum.shape[:-2], places[-1, -1] + 1), parts.dtype)
-  total = total.at[..., places].add(parts * _row(weights / scale, parts))
-  norm = np.zeros(total.shape[-1])
-  np.add.at(norm, places, np.broadcast_to(weights**2, places.shape))
-  total = total / _row(np.where(norm > _NONE, norm, 1), total)
-  return total[..., half:total.shape[-1] - half]
-
-
-def _scaled(
-    size: int, hop: int, window: str, scaling: str
-) -> tuple[np.ndarray, float]:
-  """Return the window [S] and c of Eq. 1."""
-  if scaling not in SCALINGS:
-    raise UserError(f'scaling: expected one of {SCALINGS}, found {scaling!r}.')
-  if not 1 <= hop <= size // 2:
-    raise UserError(
-        f'hop: expected 1 to half the window, {size // 2}, so that every '
-        f'sample can be restored, found {hop}.'
-    )
-  weights = hann(size, window)
-  return weights, 1 / weights.sum() if scaling == 'spectrum' else 1.0
-
-
-def _row(values: np.ndarray, like: Array) -> Array:
-  """Return `values` [N] with the rank and type of `like` [..., N]."""
-  return jnp.asarray(values, like.dtype).reshape(*[1] * (like.ndim - 1), -1)
-
-
-def _places(frames: int, size: int, hop: int) -> np.ndarray:
-  """Return which samples the frames hold: [N, S]."""
-  return np.arange(frames)[:, None] * hop + np.arange(size)[None, :]
 
 
 class Layout(Protocol):
