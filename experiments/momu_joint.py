@@ -151,7 +151,6 @@ def base() -> ml_collections.ConfigDict:
           'denoiser': {'width': 576, 'depth': 4, 'heads': 8, 'places': 3200},
           'process': {'steps': 1000, 'betas': 'scaled_linear'},
           'prediction': 'noise',
-          'prediction': 'noise',
           'sampler': {'name': 'ddim', 'steps': 50, 'eta': 0.0},
           'condition_dropout': 0.1, 'guidance': 3.0, 'switch': 0.5,
           'shortest': config_dict.placeholder(int),

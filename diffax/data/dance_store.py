@@ -7,19 +7,13 @@
     music.npy       float32 [sum of T, F], mel spectrograms or features
 
 The spectrograms are computed once, of whole tracks, from the sound as it is
-stored. The folder is written beside its place and renamed, so a store is whole
-or absent. Reading compares every byte with the checksums.
+stored. A store is whole or absent, see `data.folders`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
-import hashlib
-import json
-import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +21,7 @@ import numpy as np
 
 from diffax import signal
 from diffax.body import poses as poses_lib
+from diffax.data import folders
 from diffax.errors import DataError
 from diffax.errors import UserError
 
@@ -36,7 +31,6 @@ FPS = RATE / HOP
 
 FORMAT = 1
 SPLITS = ('train', 'val', 'test')
-_MANIFEST = 'manifest.json'
 _CHUNK, _REACH = 1024, 2
 _LOUD = 32767
 
@@ -191,7 +185,10 @@ def write(
       ],
   }
   try:
-    _save(folder, arrays, manifest)
+    with folders.filling(folder) as work:
+      for file, array in arrays.items():
+        np.save(work / file, array)
+      folders.write_manifest(work, manifest, arrays)
   except OSError as error:
     raise UserError(f'{folder}: cannot write the store: {error}') from error
 
@@ -208,10 +205,10 @@ def read(folder: pathlib.Path) -> tuple[list[Part], dict[str, Any]]:
   Raises:
     DataError: the store is absent, cut, changed or of another format.
   """
-  manifest = _read_manifest(folder)
+  manifest = folders.read_manifest(folder, FORMAT, _remedy(folder))
   arrays = {
-      name: _load(folder / name, facts)
-      for name, facts in manifest['files'].items()
+      name: folders.load(folder, name, manifest, _remedy(folder))
+      for name in manifest['files']
   }
   tracks = {row['name']: row for row in manifest['tracks']}
   sound = arrays.get('sound.npy')
@@ -326,84 +323,5 @@ def _check(
       )
 
 
-def _save(
-    folder: pathlib.Path, arrays: Mapping[str, np.ndarray],
-    manifest: Mapping[str, Any]
-) -> None:
-  folder = folder.expanduser().absolute()
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  work = pathlib.Path(
-      tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent)
-  )
-  try:
-    for name, array in arrays.items():
-      np.save(work / name, array)
-    files = {
-        name: {'sha256': _digest(work / name),
-               'bytes': (work / name).stat().st_size}
-        for name in arrays
-    }
-    rest = json.loads(json.dumps({**manifest, 'files': files}, default=str))
-    sealed = {**rest, 'sha256': _seal(rest)}
-    (work / _MANIFEST).write_text(json.dumps(sealed, indent=1) + '\n')
-    # mkdtemp makes private folders; a store may be shared.
-    work.chmod(0o755)
-    if folder.exists():
-      shutil.rmtree(folder)
-    try:
-      os.replace(work, folder)
-    except OSError:
-      # Another process was quicker with the same set.
-      if not (folder / _MANIFEST).is_file():
-        raise
-  finally:
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-  path = folder.expanduser() / _MANIFEST
-  try:
-    manifest = json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise _broken(path, 'file', 'a manifest in JSON', str(error)) from error
-  found = manifest.get('format') if isinstance(manifest, dict) else None
-  if found != FORMAT:
-    raise _broken(path, 'format', f'{FORMAT}', f'{found}')
-  if manifest.get('sha256') != _seal(manifest):
-    raise _broken(
-        path, 'SHA-256', f'{manifest.get("sha256")}', _seal(manifest)
-    )
-  return manifest
-
-
-def _load(path: pathlib.Path, facts: Mapping[str, Any]) -> np.ndarray:
-  if not path.is_file():
-    raise _broken(path, 'file', 'an array of the store', 'no such file')
-  if path.stat().st_size != facts['bytes']:
-    raise _broken(
-        path, 'size', f'{facts["bytes"]} bytes', f'{path.stat().st_size} bytes'
-    )
-  found = _digest(path)
-  if found != facts['sha256']:
-    raise _broken(path, 'SHA-256', facts['sha256'], found)
-  return np.load(path, mmap_mode='r')
-
-
-def _digest(path: pathlib.Path) -> str:
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def _seal(manifest: Mapping[str, Any]) -> str:
-  rest = {key: value for key, value in manifest.items() if key != 'sha256'}
-  text = json.dumps(rest, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _broken(
-    path: pathlib.Path, field: str, expected: str, found: str
-) -> DataError:
-  return DataError(
-      path, field, expected, found,
-      f'Delete {path.parent}; the set is then made anew'
-  )
+def _remedy(folder: pathlib.Path) -> str:
+  return f'Delete {folder}; the set is then made anew'

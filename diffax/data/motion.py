@@ -10,6 +10,7 @@ import grain
 import numpy as np
 
 from diffax.body import skeletons
+from diffax.data import folders
 from diffax.data import store as store_lib
 from diffax.data import transforms
 from diffax.data.base import Source
@@ -214,7 +215,7 @@ def _find(
   else:
     own = root if name == 'bvh' else None
     folder = store_lib.default_folder(name, fps, options, own)
-  if not (folder / store_lib.MANIFEST).is_file():
+  if not (folder / folders.MANIFEST).is_file():
     # Readers are heavy, and a prepared store does not need them.
     from diffax.data import prepare
     prepare.prepare(name, root or None, folder, fps=fps, **(options or {}))

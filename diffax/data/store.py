@@ -4,8 +4,7 @@
     manifest.json   what is inside: clips, frames, minutes, splits, checksums
     positions.npy   float32 [sum of L, J + 1, 3], metres, Z up, root first
 
-The folder is written beside its place and renamed, so a store is whole or
-absent. Reading compares every byte with the checksums.
+A store is whole or absent, see `data.folders`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -24,12 +21,14 @@ from rich import table as rich_table
 
 from diffax.body import skeletons
 from diffax.data import base
+from diffax.data import folders
 from diffax.errors import DataError
 from diffax.errors import UserError
 
 FORMAT = 1
-MANIFEST, POSITIONS = 'manifest.json', 'positions.npy'
+POSITIONS = 'positions.npy'
 SPLITS = ('train', 'val', 'test')
+_REMEDY = 'Prepare the store again: python -m diffax.data prepare NAME'
 
 
 def default_folder(
@@ -88,23 +87,16 @@ def write(
   folder = pathlib.Path(folder).expanduser().absolute()
   _check_clips(folder, clips, skeleton)
   try:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = pathlib.Path(
-        tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent)
-    )
-    try:
+    with folders.filling(folder) as work:
       positions = np.concatenate(
           [np.asarray(clip.positions, np.float32) for clip in clips]
       )
       np.save(work / POSITIONS, positions)
-      manifest = _manifest(clips, skeleton, info, work / POSITIONS)
-      (work / MANIFEST).write_text(json.dumps(manifest, indent=1) + '\n')
-      _replace(work, folder)
-    finally:
-      shutil.rmtree(work, ignore_errors=True)
+      return folders.write_manifest(
+          work, _manifest(clips, skeleton, info), [POSITIONS]
+      )
   except OSError as error:
     raise UserError(f'{folder}: cannot write the store: {error}') from error
-  return manifest
 
 
 def load(
@@ -124,16 +116,7 @@ def load(
   """
   folder = pathlib.Path(folder).expanduser()
   manifest = read_manifest(folder)
-  path = folder / POSITIONS
-  if not path.is_file():
-    raise _broken(path, 'file', 'the positions of the store', 'no such file')
-  size, expected = path.stat().st_size, manifest['files'][POSITIONS]
-  if size != expected['bytes']:
-    raise _broken(path, 'size', f'{expected["bytes"]} bytes', f'{size} bytes')
-  found = _digest(path)
-  if found != expected['sha256']:
-    raise _broken(path, 'SHA-256', expected['sha256'], found)
-  return np.load(path, mmap_mode='r'), manifest
+  return folders.load(folder, POSITIONS, manifest, _REMEDY), manifest
 
 
 def read(
@@ -158,21 +141,7 @@ def read(
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
   """Read and check the manifest of a store; see `load`."""
-  path = pathlib.Path(folder).expanduser() / MANIFEST
-  try:
-    manifest = json.loads(path.read_text())
-  except OSError as error:
-    raise _broken(path, 'file', 'a readable manifest', f'{error}') from error
-  except ValueError as error:
-    raise _broken(path, 'text', 'a JSON object', f'{error}') from error
-  found = manifest.get('format') if isinstance(manifest, dict) else None
-  if found != FORMAT:
-    raise _broken(path, 'format', f'{FORMAT}', f'{found}')
-  if manifest.get('sha256') != _seal(manifest):
-    raise _broken(
-        path, 'SHA-256', f'{manifest.get("sha256")}', _seal(manifest)
-    )
-  return manifest
+  return folders.read_manifest(pathlib.Path(folder), FORMAT, _REMEDY)
 
 
 def skeleton_of(manifest: Mapping[str, Any]) -> skeletons.Skeleton:
@@ -235,7 +204,7 @@ def _check_clips(
 
 def _manifest(
     clips: Sequence[base.Clip], skeleton: skeletons.Skeleton,
-    info: Mapping[str, Any], path: pathlib.Path
+    info: Mapping[str, Any]
 ) -> dict[str, Any]:
   offsets = np.cumsum([0] + [len(clip.positions) for clip in clips])
   rows = [
@@ -255,7 +224,7 @@ def _manifest(
       for split in SPLITS
   }
   labels = sorted({row['label'] for row in rows})
-  manifest = {
+  return {
       **info,
       'format': FORMAT,
       'unit': 'm',
@@ -266,17 +235,8 @@ def _manifest(
       'splits': splits,
       'labels': {x: sum(row['label'] == x for row in rows) for x in labels},
       'subjects': sorted({row['subject'] for row in rows}),
-      'files': {
-          POSITIONS: {
-              'sha256': _digest(path),
-              'bytes': path.stat().st_size,
-          }
-      },
       'clips': rows,
   }
-  # Through JSON and back, so that what is returned is what is read later.
-  manifest = json.loads(json.dumps(manifest, default=str))
-  return {**manifest, 'sha256': _seal(manifest)}
 
 
 def _count(rows: Sequence[Mapping[str, Any]], clip: base.Clip) -> dict:
@@ -287,39 +247,6 @@ def _count(rows: Sequence[Mapping[str, Any]], clip: base.Clip) -> dict:
       'minutes': round(frames / clip.fps / 60, 3),
       'subjects': len({row['subject'] for row in rows}),
   }
-
-
-def _digest(path: pathlib.Path) -> str:
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def _seal(manifest: Mapping[str, Any]) -> str:
-  rest = {key: value for key, value in manifest.items() if key != 'sha256'}
-  text = json.dumps(rest, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _broken(
-    path: pathlib.Path, field: str, expected: str, found: str
-) -> DataError:
-  return DataError(
-      path, field, expected, found,
-      'Prepare the store again: python -m diffax.data prepare NAME'
-  )
-
-
-def _replace(work: pathlib.Path, folder: pathlib.Path) -> None:
-  if folder.exists():
-    # A folder cannot be renamed over a full one.
-    old = pathlib.Path(tempfile.mkdtemp(prefix='.old-', dir=folder.parent))
-    os.replace(folder, old / folder.name)
-    os.replace(work, folder)
-    shutil.rmtree(old, ignore_errors=True)
-  else:
-    os.replace(work, folder)
-  # mkdtemp makes private folders; a store may be shared.
-  folder.chmod(0o755)
 
 
 def _tuples(value: Any) -> Any:

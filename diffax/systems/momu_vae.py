@@ -126,7 +126,7 @@ def momu_mel_vae(
       params: Params, frozen: Params, batch: Batch, key: Key
   ) -> dict[str, Array]:
     del frozen, key
-    return {'music': part.reconstruct(params, batch['music'])}
+    return part.reconstructed(params, batch)
 
   def encode(
       params: Params, frozen: Params, batch: Batch, key: Key
@@ -200,7 +200,7 @@ def momu_motion_vae(
       params: Params, frozen: Params, batch: Batch, key: Key
   ) -> dict[str, Array]:
     del frozen, key
-    return {'motion': part.reconstruct(params, batch['motion'])}
+    return part.reconstructed(params, batch)
 
   def encode(
       params: Params, frozen: Params, batch: Batch, key: Key
@@ -247,9 +247,16 @@ class Part:
     """Map latents `[B, T / 2, D]` to sequences `[B, T, C]`."""
     return jnp.asarray(self._apply(params, z, 'decode'))
 
-  def reconstruct(self, params: Params, x: Array) -> Array:
+  def reconstructed(self, params: Params, batch: Batch) -> dict[str, Array]:
     """Decode the mean of the posterior: `[B, T, C]` to `[B, T, C]`."""
-    return self.decode(params, self.encode(params, x).mean)
+    if self.name not in batch:
+      raise UserError(
+          f'sample: expected {self.name}, of which an autoencoder makes the '
+          f'same, found {sorted(batch)}. Is the last of config.stages the one '
+          'to sample from?'
+      )
+    z = self.encode(params, batch[self.name]).mean
+    return {self.name: self.decode(params, z)}
 
   def features(self, params: Params, z: Array) -> Array:
     """Map latents to all but the last layer `[B, T, W]`."""

@@ -22,17 +22,18 @@ def keep_memory() -> None:
   """Let the process keep the memory that a step frees for the next step.
 
   By default the C library returns large arrays to the kernel, which zeroes
-  every page anew when it gives them back: with networks of convolutions on a
-  processor that was 40 % of a training step. Other C libraries than GNU's are
-  left as they are, and so are settings of the user's (MALLOC_ARENA_MAX, ...).
-  Call it before other threads start.
+  every page anew when it gives them back. Without that the mel autoencoder of
+  `momu_joint:dance_synthetic,budget` trains at 4.7 and 5.4 instead of 3.5 and
+  3.7 steps per second (two processor cores, two runs in turn). Other C
+  libraries than GNU's are left as they are, and so are settings of the user's
+  (MALLOC_ARENA_MAX, GLIBC_TUNABLES, ...). Call it before other threads start.
   """
   if sys.platform != 'linux':
     return
   library = ctypes.CDLL(None)
   if not hasattr(library, 'gnu_get_libc_version'):
     return
-  if any(name.startswith('MALLOC_') for name in os.environ):
+  if any(name.startswith(('MALLOC_', 'GLIBC_')) for name in os.environ):
     return
   for parameter, value in (_ONE_ARENA, _NEVER_MAP, _NEVER_TRIM):
     library.mallopt(parameter, value)

@@ -5,12 +5,8 @@ the figure and a timeline by the clock of the sound. Places travel as 16-bit
 integers of an even step, the sound as a 16-bit WAV.
 """
 
-import base64
-import html
 import io
-import json
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
@@ -19,9 +15,8 @@ from scipy.io import wavfile
 from diffax.errors import UserError
 from diffax.viz import dance as dances
 from diffax.viz import movie
-from diffax.viz import pose
+from diffax.viz import template
 
-_TEMPLATE = pathlib.Path(__file__).with_name('dance.html')
 
 
 def page(
@@ -38,26 +33,15 @@ def page(
     UserError: the sound is no wave, or the file cannot be written.
   """
   scene = _scene(dance) | {'facts': facts or _facts(dance)}
-  # Inside a script only the start of a tag could end it.
-  data = json.dumps(scene).replace('<', '\\u003c')
-  values = {'title': html.escape(dance.title), 'data': data}
-  # In one pass, so that a title cannot name a place.
-  text = re.sub(
-      r'\{\{(title|data)\}\}', lambda found: values[found[1]],
-      _TEMPLATE.read_text('utf-8'),
-  )
-  path = pose.writable(path)
-  try:
-    path.write_text(text, 'utf-8')
-  except OSError as error:
-    raise UserError(f'{path}: cannot write: {error}') from error
+  template.write(path, 'dance.html', dance.title, scene)
 
 
 def _scene(dance: dances.Dance) -> dict[str, Any]:
   """Return what the page's script reads."""
   # Far from the origin an even step would be a coarse one.
   centred = dance.poses - dance.poses.mean((0, 1))
-  step = max(float(np.abs(centred).max()), 1e-6) / 32767
+  full = template.LARGEST
+  step = max(float(np.abs(centred).max()), 1e-6) / full
   return {
       'title': dance.title,
       'fps': float(dance.fps),
@@ -65,9 +49,9 @@ def _scene(dance: dances.Dance) -> dict[str, Any]:
       'bones': [[int(a), int(b)] for a, b in dance.bones],
       'tints': dances.tints(dance.joints, dance.bones),
       'step': step,
-      'poses': _pack(centred / step),
-      'amplitude': _pack(32767 * np.clip(dance.amplitude, 0, 1)),
-      'loudness': _pack(32767 * dances.loudness(dance.wave)),
+      'poses': template.pack(centred / step),
+      'amplitude': template.pack(full * np.clip(dance.amplitude, 0, 1)),
+      'loudness': template.pack(full * dances.loudness(dance.wave)),
       'seconds': len(dance.wave) / dance.rate,
       'onsets': np.round(dance.onsets, 4).tolist(),
       'steps': np.round(dance.steps, 4).tolist(),
@@ -83,15 +67,7 @@ def _facts(dance: dances.Dance) -> str:
   )
 
 
-def _pack(numbers: np.ndarray) -> str:
-  return _text(np.round(numbers).astype('<i2').tobytes())
-
-
 def _wav(wave: np.ndarray, rate: int) -> str:
   file = io.BytesIO()
   wavfile.write(file, rate, movie.to_pcm(wave))
-  return _text(file.getvalue())
-
-
-def _text(data: bytes) -> str:
-  return base64.b64encode(data).decode('ascii')
+  return template.text_of(file.getvalue())

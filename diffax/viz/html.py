@@ -5,12 +5,8 @@ projects the joints onto canvases. Positions travel as 16-bit integers of an
 even step, below 0.1 mm for a body. `page.html#90` opens at frame 90 and waits.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
-import html
-import json
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
@@ -18,8 +14,8 @@ import numpy as np
 from diffax.body.skeletons import Skeleton
 from diffax.errors import UserError
 from diffax.viz import pose
+from diffax.viz import template
 
-_TEMPLATE = pathlib.Path(__file__).with_name('viewer.html')
 _SIDES = ('left', 'centre', 'right')
 
 
@@ -66,19 +62,7 @@ def page(
       'fps': float(fps),
       'reference': None if reference is None else list(full).index(reference),
   }
-  # Inside a script only the start of a tag could end it.
-  data = json.dumps(scene).replace('<', '\\u003c')
-  values = {'title': html.escape(title), 'data': data}
-  # In one pass, so that a title cannot name a place.
-  text = re.sub(
-      r'\{\{(title|data)\}\}', lambda found: values[found[1]],
-      _TEMPLATE.read_text('utf-8'),
-  )
-  path = pose.writable(path)
-  try:
-    path.write_text(text, 'utf-8')
-  except OSError as error:
-    raise UserError(f'{path}: cannot write: {error}') from error
+  template.write(path, 'viewer.html', title, scene)
 
 
 def _check(
@@ -107,10 +91,10 @@ def _scene(
   start = start - middle
   full = {name: motion - middle for name, motion in full.items()}
   reach = max(np.abs(motion).max() for motion in (start, *full.values()))
-  step = max(float(reach), 1e-3) / 32767
+  step = max(float(reach), 1e-3) / template.LARGEST
   return {
       'step': step,
-      'past': _pack(start, step),
+      'past': template.pack(start / step),
       'bones': [list(map(int, bone)) for bone in skeleton.bones],
       'sides': [_SIDES.index(where) for where in pose.sides(skeleton)],
       'heads': np.flatnonzero(pose.heads(skeleton)).tolist(),
@@ -120,16 +104,11 @@ def _scene(
           {
               'title': name,
               'tints': _shades(tints[name]),
-              'data': _pack(motion, step),
+              'data': template.pack(motion / step),
           }
           for name, motion in full.items()
       ],
   }
-
-
-def _pack(motion: np.ndarray, step: float) -> str:
-  numbers = np.round(motion / step).astype('<i2')
-  return base64.b64encode(numbers.tobytes()).decode('ascii')
 
 
 def _shades(colour: str) -> list[str]:

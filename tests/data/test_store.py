@@ -8,6 +8,7 @@ import pytest
 
 from diffax.body import skeletons
 from diffax.data import base
+from diffax.data import folders
 from diffax.data import store
 from diffax.data import synthetic
 from diffax.errors import DataError
@@ -87,7 +88,7 @@ def test_cut_changed_and_absent_arrays_are_refused(folder):
 
 
 def test_cut_changed_old_and_absent_manifests_are_refused(folder):
-  path = folder / store.MANIFEST
+  path = folder / folders.MANIFEST
   whole = path.read_text()
   path.write_text(whole[: len(whole) // 2])
   with pytest.raises(DataError, match='manifest.json: text: expected a JSON'):

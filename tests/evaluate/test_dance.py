@@ -4,10 +4,12 @@ import importlib.util
 import json
 import pathlib
 
+from experiments import momu_tables
 import numpy as np
 import pytest
 
 from diffax import evaluate
+from diffax import study
 from diffax.errors import UserError
 from diffax.evaluate import dance
 from diffax.evaluate import dance_judges
@@ -135,6 +137,15 @@ def test_known_beats_of_tracks_are_a_reference(tmp_path):
     assert rows[chance]['beat F1 100ms']['mean'] < 80
   # Onsets are a reference of their own.
   assert rows['model']['F1 50ms']['mean'] != 100
+
+
+@pytest.mark.parametrize('name', [*momu_tables.TABLES])
+def test_tables_find_their_numbers(right, name):
+  config = momu_tables.get_config(f'{name},dance_synthetic,smoke').to_dict()
+  names = [row['name'] for row in config['runs']]
+  for table in config['tables']:
+    for place in study.places(table, names).values():
+      assert study.pick(right, place.path, 'metrics.json') is not None
 
 
 def test_joint_generation_is_judged_by_itself(right):

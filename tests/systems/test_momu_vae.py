@@ -230,3 +230,25 @@ def test_odd_lengths_are_refused(music):
   system, params, _ = music
   with pytest.raises(UserError, match='even number of frames'):
     system.sample(params, {}, {'music': jnp.zeros((1, 25, 24))}, None)
+
+
+def test_an_autoencoder_reconstructs_and_nothing_else(music):
+  system, params, _ = music
+  with pytest.raises(UserError, match=r"expected music.*\['motion'\].*stages"):
+    system.sample(params, {}, {'motion': jnp.zeros((1, 24, 6))}, None)
+
+
+def test_the_critic_sees_a_stretch(monkeypatch):
+  long = INFO | {'frames': 32}
+  seen = []
+  monkeypatch.setattr(
+      momu_vae.Part, 'judge',
+      lambda self, params, x: seen.append(x.shape[1]) or x.mean((1, 2)),
+  )
+  data = batch() | {'music': jnp.zeros((BATCH, 32, 24))}
+  for frames in (24, None):
+    system = momu_vae.momu_mel_vae(long, gan={'frames': frames}, **MUSIC)
+    shapes = jax.eval_shape(system.init, jax.random.key(0), data)
+    jax.eval_shape(system.loss, shapes.params, {}, data, jax.random.key(0))
+    assert set(seen) == {frames or 32} and len(seen) >= 4
+    seen.clear()

@@ -1,4 +1,7 @@
-"""A body that swings one arm, for pictures."""
+"""A body that swings one arm, for pictures, and a browser for pages."""
+
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -26,3 +29,24 @@ def swing():
       [-np.cos(angle), 0 * angle, np.sin(angle)], -1
   )
   return motion
+
+
+@pytest.fixture
+def browse(tmp_path):
+  """Open a page without a window: (address, *flags) -> the finished process."""
+  browser = next(filter(None, map(shutil.which, (
+      'chromium', 'chromium-browser', 'google-chrome', 'chrome'
+  ))), None)
+  if browser is None:
+    pytest.skip('no Chromium to open the page with')
+
+  def opened(page, *flags):
+    return subprocess.run(
+        [browser, '--headless', '--no-sandbox', '--disable-gpu',
+         '--hide-scrollbars', '--window-size=900,640',
+         '--enable-logging=stderr', '--virtual-time-budget=1500',
+         f'--user-data-dir={tmp_path}/profile', *flags, page],
+        capture_output=True, text=True, timeout=120, check=True,
+    )
+
+  return opened

@@ -84,20 +84,9 @@ def test_silence_without_a_wave_is_refused(dance, tmp_path):
     )
 
 
-def test_a_browser_draws_the_page(text, tmp_path):
-  browser = next(filter(None, map(shutil.which, (
-      'chromium', 'chromium-browser', 'google-chrome', 'chrome'
-  ))), None)
-  if browser is None:
-    pytest.skip('no Chromium to open the page with')
+def test_a_browser_draws_the_page(text, browse, tmp_path):
   (tmp_path / 'a.html').write_text(text, 'utf-8')
-  done = subprocess.run(
-      [browser, '--headless', '--no-sandbox', '--disable-gpu',
-       '--enable-logging=stderr', '--virtual-time-budget=1000',
-       f'--user-data-dir={tmp_path}/profile', '--dump-dom',
-       (tmp_path / 'a.html').as_uri()],
-      capture_output=True, text=True, timeout=120, check=True,
-  )
+  done = browse((tmp_path / 'a.html').as_uri(), '--dump-dom')
   assert 'CONSOLE' not in done.stderr
   assert '<p id="fault" hidden="">' in done.stdout
   assert '0.00 / 2.00 s' in done.stdout

@@ -5,8 +5,6 @@ import configparser
 import json
 import pathlib
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -112,24 +110,10 @@ def test_mistakes_are_named(swing, tmp_path, change, message):
   assert not list(tmp_path.iterdir())
 
 
-def _browse(page, folder, *flags):
-  browser = next(filter(None, map(shutil.which, (
-      'chromium', 'chromium-browser', 'google-chrome', 'chrome'
-  ))), None)
-  if browser is None:
-    pytest.skip('no Chromium to open the page with')
-  return subprocess.run(
-      [browser, '--headless', '--no-sandbox', '--disable-gpu',
-       '--hide-scrollbars', '--window-size=900,640', '--enable-logging=stderr',
-       '--virtual-time-budget=1500', f'--user-data-dir={folder}/profile',
-       *flags, page], capture_output=True, text=True, timeout=120, check=True,
-  )
-
-
-def test_a_browser_draws_the_page(page, tmp_path):
+def test_a_browser_draws_the_page(page, browse, tmp_path):
   image = pytest.importorskip('PIL.Image')
   shot = tmp_path / 'shot.png'
-  done = _browse(f'{page.as_uri()}#25', tmp_path, f'--screenshot={shot}')
+  done = browse(f'{page.as_uri()}#25', f'--screenshot={shot}')
   assert 'CONSOLE' not in done.stderr
   with image.open(shot) as file:
     pixels = np.asarray(file.convert('RGB')).astype(int)
@@ -142,7 +126,7 @@ def test_a_browser_draws_the_page(page, tmp_path):
       assert (np.abs(half - tint).max(-1) < 6).sum() > 200
 
 
-def test_a_browser_plays_the_page_without_a_fault(page, tmp_path):
+def test_a_browser_plays_the_page_without_a_fault(page, browse, tmp_path):
   # Without a window no pictures are due, so let the clock ask for them.
   stub = (
       "'use strict';\nwindow.requestAnimationFrame = "
@@ -152,7 +136,7 @@ def test_a_browser_plays_the_page_without_a_fault(page, tmp_path):
   text = page.read_text('utf-8')
   assert text.count("'use strict';") == 1
   played.write_text(text.replace("'use strict';", stub), 'utf-8')
-  done = _browse(played.as_uri(), tmp_path, '--dump-dom')
+  done = browse(played.as_uri(), '--dump-dom')
   assert 'CONSOLE' not in done.stderr
   # 1.5 s at 20 frames per second, less the start.
   assert 10 < int(re.search(r'data-frame="(\d+)"', done.stdout)[1]) <= 30
@@ -161,7 +145,7 @@ def test_a_browser_plays_the_page_without_a_fault(page, tmp_path):
 
 
 def test_a_browser_reads_the_positions_that_were_written(
-    page, swing, tmp_path
+    page, swing, browse, tmp_path
 ):
   # Frame 9 is the last observed one; a motion that is over holds its end.
   probe = (
@@ -172,7 +156,7 @@ def test_a_browser_reads_the_positions_that_were_written(
   text = page.read_text('utf-8')
   assert text.count('</body>') == 1
   probed.write_text(text.replace('</body>', probe), 'utf-8')
-  done = _browse(probed.as_uri(), tmp_path, '--dump-dom')
+  done = browse(probed.as_uri(), '--dump-dom')
   read = json.loads(re.search(r'data-read="([^"]*)"', done.stdout)[1])
   centred = swing - swing[:, :1]
   np.testing.assert_allclose(
@@ -180,8 +164,8 @@ def test_a_browser_reads_the_positions_that_were_written(
   )
 
 
-def test_a_fault_in_the_page_would_be_seen(page, tmp_path):
+def test_a_fault_in_the_page_would_be_seen(page, browse, tmp_path):
   broken = tmp_path / 'broken.html'
   broken.write_text(page.read_text('utf-8').replace('"bones"', '"bonés"'))
-  done = _browse(broken.as_uri(), tmp_path, '--dump-dom')
+  done = browse(broken.as_uri(), '--dump-dom')
   assert 'This page failed' in done.stdout
