@@ -150,9 +150,10 @@ def base() -> ml_collections.ConfigDict:
           'network': 'fft',
           'denoiser': {'width': 576, 'depth': 4, 'heads': 8, 'places': 3200},
           'process': {'steps': 1000, 'betas': 'scaled_linear'},
-          'prediction': 'noise',
+          'prediction': 'noise', 'scaling': 'all',
           'sampler': {'name': 'ddim', 'steps': 50, 'eta': 0.0},
           'condition_dropout': 0.1, 'guidance': 3.0, 'switch': 0.5,
+          'crop': config_dict.placeholder(int),
           'shortest': config_dict.placeholder(int),
           # Of each task, as if it were alone.
           'clip': 1.0,
@@ -258,10 +259,15 @@ def budget(config: ml_collections.ConfigDict) -> None:
   autoencoders(config, small, small, critic=16)
   if 'motion' in config and config.motion.system.contrast:
     # Beside sums over all numbers of a window the printed weight is nothing:
-    # with it clips found their own as often as chance, one time in eight.
+    # with it clips found their own as often as chance, one time in eight. And
+    # every second holds a beat; a quarter of one does or does not.
     config.motion.system.contrast = 300.0
+    config.motion.system.clips.clip = 8
   if 'diffusion' in config:
     system = config.diffusion.system
+    system.update({
+        'prediction': 'x0', 'scaling': 'channels',
+    })
     # To learn where the condition's frames stand takes longer than this.
     if system.network == 'fft':
       system.denoiser = {
@@ -275,9 +281,13 @@ def budget(config: ml_collections.ConfigDict) -> None:
   config.ema.decay = 0.995
   config.eval.weights = 'ema'
   shorten(
-      config, {'music': 1500, 'motion': 1500, 'diffusion': 2000},
-      {'music': 5e-4, 'motion': 5e-4, 'diffusion': 5e-4}, batch_size=8,
+      config, {'music': 1500, 'motion': 1500, 'diffusion': 1500},
+      {'music': 5e-4, 'motion': 5e-4, 'diffusion': 2e-3}, batch_size=8,
   )
+  if 'diffusion' in config and config.diffusion.system.shortest is None:
+    # A third of a window costs a third, so that there can be more of them.
+    config.diffusion.system.crop = 208
+    config.diffusion.batch_size = 16
   config.eval.update({'max_windows': 48, 'repeated': 4})
 
 
@@ -308,7 +318,9 @@ def unet(config: ml_collections.ConfigDict) -> None:
 def variable_length(config: ml_collections.ConfigDict) -> None:
   """Train on any length from a quarter on, generate 10 to 30 seconds."""
   frames = int(config.data.seconds * 62.5)
-  config.diffusion.system.shortest = frames // 4 // 4 * 4
+  config.diffusion.system.update({
+      'shortest': frames // 4 // 4 * 4, 'crop': None,
+  })
   config.eval.joint_seconds = (10.0, 20.0, 30.0)
 
 

@@ -2,7 +2,7 @@
 
 Music and motion are series `[B, L, D]` of one rate: latents of autoencoders
 (`systems.momu_vae`) or the features themselves, each times one number that
-gives them the deviation 1. A task m has a denoiser of its modality, given the
+gives them the deviation 1, or each channel with mean 0 and deviation 1. A task m has a denoiser of its modality, given the
 other y, or nothing at a rate of `condition_dropout`,
 
   (1)  loss_m = mean |eps_m(x_t, t, y) - eps|^2
@@ -18,8 +18,8 @@ overlap by half (`guidance.windowed`); a known part is held (`inpaint`).
 The two tasks share nothing: trained together, with `clip` here instead of
 `optim.clip`, each learns what it would learn alone.
 
-The scale is 1 / deviation of the first batch's latents. It is kept with the
-parameters, untrained, as a quotient, which weight decay leaves as it is.
+Mean and deviation are those of the first batch's latents. They are kept with
+the parameters, untrained, as quotients, which weight decay leaves as they are.
 
 References:
   You et al., "MoMu-Diffusion", NeurIPS 2024, Sec. 4, Alg. 1-2, Tables 7, 9, 10.
@@ -56,6 +56,9 @@ from diffax.typing import Key
 from diffax.typing import Params
 
 
+SCALINGS = ('all', 'channels')
+
+
 def momu_diffusion(
     info: Mapping[str, Any],
     *,
@@ -68,10 +71,12 @@ def momu_diffusion(
     denoiser: Mapping[str, Any] | None = None,
     process: Mapping[str, Any] | None = None,
     prediction: str = 'noise',
+    scaling: str = 'all',
     sampler: Mapping[str, Any] | None = None,
     condition_dropout: float = 0.1,
     guidance: float = 3.0,
     switch: float = 0.5,
+    crop: int | None = None,
     shortest: int | None = None,
     window: int | None = None,
     blend: str = 'first',
@@ -92,11 +97,15 @@ def momu_diffusion(
     denoiser: of that network.
     process: `steps`, `betas` and their options; by default the paper's.
     prediction: of the networks: `noise` (the paper's), `x0` or `velocity`.
+    scaling: `all` divides a modality by one deviation (the paper's); `channels`
+      centres and divides each of its channels.
     sampler: of `generate.generator`; by default DDIM with 50 steps, at the
       times of latent diffusion.
     condition_dropout: rate at which the condition is hidden while training.
     guidance: s of Eq. 2; 1 runs the network once a step.
     switch: T_c / T, when joint generation begins to exchange.
+    crop: frames; longer training series are cut to random stretches of this
+      length, of which a step affords more. None trains on whole ones.
     shortest: frames; training series are cut to a random length from this to
       their own, so that any length between can be generated as it is. None
       trains on whole ones.
@@ -121,6 +130,7 @@ def momu_diffusion(
   momu_parts.check(tasks, kinds, condition_dropout, guidance, switch)
   momu_parts.one_of('blend', blend, guidances.BLENDS)
   momu_parts.one_of('prediction', prediction, gaussian.KINDS)
+  momu_parts.one_of('scaling', scaling, SCALINGS)
   fold = momu_parts.FOLD if {'vae', 'encoder'} & set(kinds.values()) else 1
   parts = {'music': music, 'motion': motion}
   spaces = {
@@ -147,11 +157,13 @@ def momu_diffusion(
       encoder=reader,
       process=noise,
       prediction=prediction,
+      scaling=scaling,
       generate=generate.generator(noise.steps, **reverse),
       fold=fold,
       condition_dropout=condition_dropout,
       guidance=guidance,
       until=round(switch * noise.steps),
+      crop=momu_parts.crop_frames(crop, info['frames']),
       shortest=momu_parts.shortest_steps(shortest, network, fold),
       window=momu_parts.window_steps(info['frames'], window, fold, networks),
       blend=blend,
@@ -173,12 +185,14 @@ class Diffusion:
     encoder: of motion, where it has no space.
     process: forward process of series.
     prediction: of the networks.
+    scaling: of `SCALINGS`.
     generate: (key, process, denoise, shape) -> series, trees alike.
     fold: frames of a step.
     condition_dropout: rate.
     guidance: s.
     until: T_c.
-    shortest: steps of the shortest training series; None for whole ones.
+    crop: frames of a training series; None for whole ones.
+    shortest: steps of the shortest training series; None for one length.
     window: steps generated at once.
     blend: of windows.
     clip: greatest norm of a task's gradient.
@@ -190,11 +204,13 @@ class Diffusion:
   encoder: MotionEncoder | None
   process: processes.Process
   prediction: str
+  scaling: str
   generate: generate.Generate
   fold: int
   condition_dropout: float
   guidance: float
   until: int
+  crop: int | None
   shortest: int | None
   window: int
   blend: str
@@ -213,10 +229,14 @@ class Diffusion:
         task: self.init_task(jax.random.fold_in(key, i), task)
         for i, task in enumerate(OTHER) if task in self.networks
     }
-    params['scale'] = {
-        name: {'one': jnp.ones(()), 'variance': jnp.ones(())}
-        for name in self.scaled
-    }
+    params['scale'] = {}
+    for name in self.scaled:
+      channels = self.spaces[name].channels
+      shape = 1, 1, channels if self.scaling == 'channels' else 1
+      params['scale'][name] = {
+          'one': jnp.ones(()), 'mean': jnp.zeros(shape),
+          'variance': jnp.ones(shape),
+      }
     parts = {
         name: space.part for name, space in self.spaces.items() if space.part
     }
@@ -244,29 +264,45 @@ class Diffusion:
   def prepare(
       self, params: Params, frozen: Params, batch: Batch, key: Key
   ) -> Params:
-    """Set the scales by the deviations of a batch."""
+    """Set mean and deviation by a batch."""
     del key
     scale = {}
     for name in self.scaled:
-      variance = jnp.var(self.spaces[name].encode(frozen, batch[name]))
+      z = self.spaces[name].encode(frozen, batch[name])
+      if self.scaling == 'channels':
+        mean = jnp.mean(z, (0, 1), keepdims=True)
+        variance = jnp.var(z, (0, 1), keepdims=True)
+      else:
+        variance = jnp.var(z, keepdims=True)
+        mean = jnp.zeros_like(variance)
       variance = jnp.where(variance > 0, variance, 1)
-      scale[name] = {'one': jnp.ones(()), 'variance': variance}
+      scale[name] = {'one': jnp.ones(()), 'mean': mean, 'variance': variance}
     return {**params, 'scale': scale}
 
-  def scale(self, params: Params, name: str) -> Array:
-    """Return the number that gives a modality the deviation 1: scalar."""
+  def moments(self, params: Params, name: str) -> tuple[Array, Array]:
+    """Return mean and deviation of a modality, `[1, 1, 1 or D]`."""
     held = jax.lax.stop_gradient(params['scale'][name])
-    return jnp.sqrt(held['one'] / held['variance'])
+    # Weight decay shrinks all three alike.
+    return held['mean'] / held['one'], jnp.sqrt(held['variance'] / held['one'])
 
   def read(
       self, params: Params, frozen: Params, batch: Batch
   ) -> dict[str, Array]:
     """Return scaled series `[B, L, D]` of the modalities with a space."""
-    return {
-        name: self.scale(params, name)
-        * self.spaces[name].encode(frozen, batch[name])
-        for name in self.scaled if name in batch
-    }
+    found = {}
+    for name in self.scaled:
+      if name in batch:
+        mean, deviation = self.moments(params, name)
+        z = self.spaces[name].encode(frozen, batch[name])
+        found[name] = (z - mean) / deviation
+    return found
+
+  def decode(
+      self, params: Params, frozen: Params, name: str, series: Array
+  ) -> Array:
+    """Undo `read`: scaled series `[B, L, D]` to `[B, T, C]`."""
+    mean, deviation = self.moments(params, name)
+    return self.spaces[name].decode(frozen, series * deviation + mean)
 
   def condition(
       self, params: Params, series: Mapping[str, Array], batch: Batch, task: str
@@ -281,6 +317,8 @@ class Diffusion:
       self, params: Params, frozen: Params, batch: Batch, key: Key
   ) -> tuple[Array, dict[str, Array]]:
     """Return the sum of the tasks' losses (Eq. 1), and each."""
+    # Beyond the numbers of the split below, whose keys may be these.
+    batch = self.stretches(batch, jax.random.fold_in(key, 1 + len(OTHER)))
     series = jax.lax.stop_gradient(self.read(params, frozen, batch))
     keys = jax.random.split(key, 1 + len(OTHER))
     any_series = next(iter(series.values()))
@@ -294,6 +332,22 @@ class Diffusion:
             held[task], task, series[task], given, mask, own
         )
     return sum(metrics.values(), jnp.zeros(())), metrics
+
+  def stretches(self, batch: Batch, key: Key) -> Batch:
+    """Cut music and motion to `crop` frames, each pair somewhere else."""
+    if self.crop is None:
+      return batch
+    both = {name: batch[name] for name in OTHER}
+    count, frames = both['music'].shape[:2]
+    # A step of a series is some frames; none is cut in two.
+    last = (frames - self.crop) // self.fold
+    starts = self.fold * jax.random.randint(key, (count,), 0, last + 1)
+    return jax.vmap(
+        lambda rows, start: {
+            name: jax.lax.dynamic_slice_in_dim(x, start, self.crop)
+            for name, x in rows.items()
+        }
+    )(both, starts)
 
   def lengths(self, key: Key, shape: tuple[int, ...]) -> Array | None:
     """Draw which steps of training series count, `[B, L]`."""
@@ -451,7 +505,7 @@ class Diffusion:
       self, params: Params, frozen: Params, task: str, z: Array, batch: Batch
   ) -> Array:
     """Decode a series to `[B, T, C]`, in which known frames are as given."""
-    x = self.spaces[task].decode(frozen, z / self.scale(params, task))
+    x = self.decode(params, frozen, task, z)
     if f'{task}_known' not in batch:
       return x
     known = jnp.asarray(batch[f'{task}_known'], bool)[..., None]
@@ -464,9 +518,7 @@ class Diffusion:
     del key
     found = self.read(params, frozen, batch)
     decoded = {
-        f'{name}_decoded': self.spaces[name].decode(
-            frozen, z / self.scale(params, name)
-        )
+        f'{name}_decoded': self.decode(params, frozen, name, z)
         for name, z in found.items()
     }
     return {**found, **decoded}

@@ -188,6 +188,16 @@ def check(
     )
 
 
+def crop_frames(crop: int | None, frames: int) -> int | None:
+  """Return the frames of training stretches; None for whole series."""
+  if crop is not None and (crop % FRAMES or crop < FRAMES):
+    raise UserError(
+        f'config.system.crop: expected a multiple of {FRAMES} frames, found '
+        f'{crop}.'
+    )
+  return None if crop is None or crop >= frames else crop
+
+
 def shortest_steps(
     frames: int | None, network: str, fold: int
 ) -> int | None:

@@ -62,8 +62,15 @@ def scrambled(system):
   params, frozen = jax.tree_util.tree_map_with_path(
       draw, jax.eval_shape(system.init, jax.random.key(0), batch())
   )
-  ones = jax.tree.map(jnp.ones_like, params['scale'])
-  return {**params, 'scale': ones}, frozen
+  return {**params, 'scale': unit(params['scale'])}, frozen
+
+
+def unit(scale):
+  """Leave series as they are."""
+  return {
+      name: {key: jnp.full_like(x, key != 'mean') for key, x in held.items()}
+      for name, held in scale.items()
+  }
 
 
 @pytest.fixture(scope='module')
@@ -121,23 +128,24 @@ def test_the_scale_is_set_once_and_stays(raw):
   model = system.loss.__self__
   for name, series in model.read(state.params, {}, batch()).items():
     np.testing.assert_allclose(np.std(series), 1, rtol=1e-4)
+    mean, deviation = model.moments(state.params, name)
+    assert np.all(mean == 0)
     np.testing.assert_allclose(
-        model.scale(state.params, name), 1 / np.std(batch()[name]), rtol=1e-5
+        deviation.item(), np.std(batch()[name]), rtol=1e-5
     )
   for x, y in zip(*map(jax.tree.leaves, (state.params, state.ema))):
     np.testing.assert_array_equal(x, y)
-  # Its gradient is 0; what is left is the decay, of both numbers alike.
-  held = {'scale': state.params['scale']}
+  # Its gradient is 0; what is left is the decay, of all numbers alike.
+  held = {'scale': jax.tree.map(lambda x: x + 0.5, state.params['scale'])}
+  before = model.moments(held, 'music')
   memory = optimiser.init(held)
   for _ in range(5):
     updates, memory = optimiser.update(
         jax.tree.map(jnp.zeros_like, held), memory, held
     )
     held = optax.apply_updates(held, updates)
-  assert held['scale']['music']['one'] < 0.99
-  np.testing.assert_allclose(
-      model.scale(held, 'music'), model.scale(state.params, 'music'), rtol=1e-5
-  )
+  assert held['scale']['music']['one'] < 0.99 * 1.5
+  np.testing.assert_allclose(model.moments(held, 'music'), before, rtol=1e-5)
 
 
 def test_the_scale_is_that_of_latents(latent):
@@ -153,7 +161,44 @@ def test_the_scale_is_that_of_latents(latent):
   for name, z in series.items():
     assert z.shape == (BATCH, FRAMES // 2, 3)
     np.testing.assert_allclose(np.std(z), 1, rtol=1e-3)
-    assert abs(scale[name]['variance'] - 1) > 1e-2
+    assert abs(scale[name]['variance'].item() - 1) > 1e-2
+
+
+def test_each_channel_can_have_a_scale_of_its_own():
+  system = build(scaling='channels')
+  params, frozen = scrambled(system)
+  model, data = system.loss.__self__, batch()
+
+  @jax.jit
+  def there_and_back(params):
+    params = model.prepare(params, frozen, data, None)
+    series = model.read(params, frozen, data)
+    return series, {
+        name: model.decode(params, frozen, name, z)
+        for name, z in series.items()
+    }
+
+  series, back = there_and_back(params)
+  for name, z in series.items():
+    np.testing.assert_allclose(np.mean(z, (0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(np.std(z, (0, 1)), 1, rtol=1e-4)
+    space = model.spaces[name]
+    straight = space.decode(frozen, space.encode(frozen, data[name]))
+    np.testing.assert_allclose(back[name], straight, rtol=1e-3, atol=1e-4)
+
+
+def test_training_series_are_stretches_of_both_at_once():
+  model = build(crop=8, **RAW).loss.__self__
+  clock = jnp.tile(jnp.arange(FRAMES)[None, :, None], (64, 1, 1))
+  cut = model.stretches({'music': clock, 'motion': -clock}, jax.random.key(0))
+  assert cut['music'].shape == (64, 8, 1)
+  np.testing.assert_array_equal(cut['music'], -cut['motion'])
+  np.testing.assert_array_equal(np.diff(cut['music'], axis=1), 1)
+  assert build(crop=FRAMES + 4, **RAW).loss.__self__.crop is None
+  starts = np.unique(cut['music'][:, 0])
+  np.testing.assert_array_equal(
+      starts, np.arange(0, FRAMES - 8 + 1, model.fold)
+  )
 
 
 def test_music_follows_motion_through_autoencoders(latent):
@@ -366,6 +411,8 @@ def test_a_length_is_compiled_once(raw):
     ({'denoiser': {**DENOISER, 'places': 20}, 'window': 40}, 'window'),
     ({'window': 10}, 'window'),
     ({'shortest': 8, 'network': 'unet', 'denoiser': UNET}, 'shortest'),
+    ({'crop': 6}, 'crop'), ({'crop': 0}, 'crop'),
+    ({'scaling': 'none'}, 'scaling'),
     ({'condition_dropout': 0.0}, 'condition_dropout'),
     ({'switch': 1.5}, 'switch'),
     ({'blend': 'last'}, 'blend'),
@@ -392,8 +439,8 @@ def test_batches_that_ask_for_nothing_sensible(raw, given, named):
 
 def test_both_take_a_model_that_knows_no_condition():
   system = build(condition_dropout=0.0, guidance=1.0, **RAW)
-  ones = {'one': jnp.ones(()), 'variance': jnp.ones(())}
-  params = {'scale': {'music': ones, 'motion': ones}}
+  shapes = jax.eval_shape(system.init, jax.random.key(0), batch()).params
+  params = {'scale': unit(shapes['scale'])}
   with pytest.raises(UserError, match='condition_dropout'):
     system.sample(
         params, {}, {'frames': jnp.zeros((BATCH, FRAMES, 0))}, None
