@@ -6,7 +6,7 @@ sub-sections overlay the shared ones of the same name, so a value that two
 stages share (a width, a box size) is written once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import difflib
 import inspect
 import json
@@ -55,6 +55,28 @@ def build(
   Raises:
     UserError: if the name or a key is unknown, or a needed key is missing.
   """
+  check(table, section, field, tuple(joined))
+  keywords = dict(section)
+  return table[keywords.pop('name')](**joined, **keywords)
+
+
+def check(
+    table: Mapping[str, Callable[..., Any]],
+    section: Mapping[str, Any],
+    field: str,
+    joined: Sequence[str] = (),
+) -> None:
+  """Raise a UserError where `build` would, without calling anything.
+
+  Args:
+    table: builders by name.
+    section: `name` and the builder's keyword arguments.
+    field: where the section stands in the config, for messages.
+    joined: names of the arguments that do not come from the section.
+
+  Raises:
+    UserError: if the name or a key is unknown, or a needed key is missing.
+  """
   keywords = dict(section)
   name = keywords.pop('name', None)
   if name not in table:
@@ -74,7 +96,6 @@ def build(
   missing = needed - set(keywords) - set(joined)
   if missing:
     raise UserError(f'config.{field}: {name!r} needs {sorted(missing)}.')
-  return table[name](**joined, **keywords)
 
 
 def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ with everything saved (run the same command again), other: a fault.
 """
 
 import difflib
+import importlib.util
 import inspect
 import pathlib
 import re
@@ -80,6 +81,24 @@ def train(config: Any, workdir: pathlib.Path) -> None:
     )
 
 
+def check_report(config: Any) -> None:
+  """Raise a UserError if the evaluation could not even begin.
+
+  A mistake in it must not wait for the training to end.
+  """
+  section = config.eval.to_dict()
+  section.pop('weights')
+  configs.check(
+      evaluate.EVALUATORS, section, 'eval', ('model', 'seed', 'workdir')
+  )
+  for package in evaluate.PACKAGES.get(config.eval.name, ()):
+    if importlib.util.find_spec(package) is None:
+      raise UserError(
+          f'config.eval.name: {config.eval.name!r} needs {package}, which is '
+          "not installed: pip install 'diffax[audio]'"
+      )
+
+
 def report(config: Any, workdir: pathlib.Path) -> None:
   """Print the metric table, write metrics.json and the curves."""
   section = config.eval.to_dict()
@@ -132,6 +151,8 @@ def run(argv: list[str]) -> None:
   config, workdir = _CONFIG.value, _workdir()
   devices.keep_memory()
   devices.initialise()
+  if _MODE.value in ('train', 'evaluate'):
+    check_report(config)
   if _MODE.value == 'train':
     configs.save(config, workdir)
     train(config, workdir)

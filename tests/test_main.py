@@ -4,6 +4,8 @@ import pathlib
 import subprocess
 import sys
 
+from experiments import momu_joint
+from experiments import skeleton_quickstart
 import pytest
 
 from diffax import main
@@ -112,3 +114,22 @@ def test_a_workdir_that_is_a_file_is_named(tmp_path):
   done = run(f'--config={CARD}', f'--workdir={place}')
   assert done.returncode == 2, done.stderr
   assert f'--workdir {place}: cannot write' in done.stderr
+
+
+def test_a_mistake_in_the_evaluation_does_not_wait_for_the_training(
+    monkeypatch,
+):
+  config = skeleton_quickstart.get_config('smoke')
+  with config.unlocked():
+    config.eval.sample = 3
+  with pytest.raises(UserError, match=r"eval.sample: .*'samples'"):
+    main.check_report(config)
+  card = momu_joint.get_config('smoke')
+  main.check_report(card)
+  found = main.importlib.util.find_spec
+  monkeypatch.setattr(
+      main.importlib.util, 'find_spec',
+      lambda name: None if name == 'librosa' else found(name),
+  )
+  with pytest.raises(UserError, match=r"needs librosa.*audio"):
+    main.check_report(card)

@@ -16,3 +16,8 @@ EVALUATORS: Mapping[str, Callable[..., Any]] = {
     'dance': dance.dance,
     'vocoder': vocoder.vocoder,
 }
+
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    'dance': ('librosa', 'mir_eval'),
+}
+"""What evaluators import of the extra `audio`."""

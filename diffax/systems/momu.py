@@ -2,8 +2,9 @@
 
 Music and motion are series `[B, L, D]` of one rate: latents of autoencoders
 (`systems.momu_vae`) or the features themselves, each times one number that
-gives them the deviation 1, or each channel with mean 0 and deviation 1. A task m has a denoiser of its modality, given the
-other y, or nothing at a rate of `condition_dropout`,
+gives them the deviation 1, or each channel with mean 0 and deviation 1. A task
+m has a denoiser of its modality, given the other y, or nothing at a rate of
+`condition_dropout`,
 
   (1)  loss_m = mean |eps_m(x_t, t, y) - eps|^2
   (2)  eps = eps_m(x_t, t, none) + s (eps_m(x_t, t, y) - eps_m(x_t, t, none)).
@@ -335,16 +336,17 @@ class Diffusion:
 
   def stretches(self, batch: Batch, key: Key) -> Batch:
     """Cut music and motion to `crop` frames, each pair somewhere else."""
-    if self.crop is None:
+    crop = self.crop
+    if crop is None:
       return batch
     both = {name: batch[name] for name in OTHER}
     count, frames = both['music'].shape[:2]
     # A step of a series is some frames; none is cut in two.
-    last = (frames - self.crop) // self.fold
+    last = (frames - crop) // self.fold
     starts = self.fold * jax.random.randint(key, (count,), 0, last + 1)
     return jax.vmap(
         lambda rows, start: {
-            name: jax.lax.dynamic_slice_in_dim(x, start, self.crop)
+            name: jax.lax.dynamic_slice_in_dim(x, start, crop)
             for name, x in rows.items()
         }
     )(both, starts)

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.io import wavfile
 
-from diffax.errors import UserError
 from diffax.viz import dance as dances
 from diffax.viz import movie
 from diffax.viz import template
-
 
 
 def page(
