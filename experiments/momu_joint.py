@@ -255,7 +255,10 @@ def shorten(
 
 def budget(config: ml_collections.ConfigDict) -> None:
   """Narrow the networks and shorten the run for two CPU cores."""
-  small = {'width': 32, 'multiples': (1, 2, 3), 'blocks': 1}
+  # Without `hold` the first and last frames jump until long training ends.
+  small = {
+      'width': 32, 'multiples': (1, 2, 3), 'blocks': 1, 'ends': 'hold',
+  }
   autoencoders(config, small, small, critic=16)
   if 'motion' in config and config.motion.system.contrast:
     # Beside sums over all numbers of a window the printed weight is nothing:
@@ -281,8 +284,8 @@ def budget(config: ml_collections.ConfigDict) -> None:
   config.ema.decay = 0.995
   config.eval.weights = 'ema'
   shorten(
-      config, {'music': 1500, 'motion': 1500, 'diffusion': 1500},
-      {'music': 5e-4, 'motion': 5e-4, 'diffusion': 2e-3}, batch_size=8,
+      config, {'music': 1200, 'motion': 1200, 'diffusion': 1000},
+      {'music': 1e-3, 'motion': 2e-3, 'diffusion': 2e-3}, batch_size=8,
   )
   if 'diffusion' in config and config.diffusion.system.shortest is None:
     # A third of a window costs a third, so that there can be more of them.

@@ -19,8 +19,15 @@ def hide(x: Array, mask: Array | None) -> Array:
   return x if mask is None else jnp.where(mask[..., None], x, 0)
 
 
+ENDS = ('zeros', 'hold')
+
+
 class Conv(nn.Module):
-  """Convolve along time, with zeros beyond the ends and where masked.
+  """Convolve along time, with zeros where masked.
+
+  Beyond the ends there are zeros, too, or `hold` repeats what is there. To a
+  sequence whose mean is not 0 zeros are a jump, which a network has to learn
+  to overlook.
 
   Of an odd number of zeros to add, the end has one more: a stride of 2 with 3
   taps reads one frame beyond the end.
@@ -30,6 +37,7 @@ class Conv(nn.Module):
     taps: frames that the kernel spans.
     stride: frames between outputs, a divisor of the number of frames.
     zeros: whether the kernel starts at 0.
+    ends: of `ENDS`; a mask goes with `zeros` alone.
     dtype: of the computation; parameters are float32.
   """
 
@@ -37,6 +45,7 @@ class Conv(nn.Module):
   taps: int = 1
   stride: int = 1
   zeros: bool = False
+  ends: str = 'zeros'
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -45,6 +54,9 @@ class Conv(nn.Module):
     before = (self.taps - self.stride) // 2
     after = self.taps - self.stride - before
     init: Any = nn.initializers.lecun_normal()
+    if self.ends == 'hold':
+      x = jnp.pad(x, ((0, 0), (before, after), (0, 0)), mode='edge')
+      before = after = 0
     conv = nn.Conv(
         self.features, (self.taps,), self.stride, ((before, after),),
         dtype=self.dtype, name='conv',

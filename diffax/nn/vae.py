@@ -18,6 +18,7 @@ References:
 """
 
 from collections.abc import Sequence
+import functools
 from typing import Any, NamedTuple
 
 from flax import linen as nn
@@ -54,12 +55,14 @@ class Residual(nn.Module):
     features: of the output.
     taps: frames that a kernel spans.
     groups: of the norms.
+    ends: of `temporal.ENDS`, beyond the ends of a sequence.
     dtype: of the computation; parameters are float32.
   """
 
   features: int
   taps: int = 3
   groups: int = 32
+  ends: str = 'zeros'
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -69,7 +72,8 @@ class Residual(nn.Module):
     for name in ('in', 'out'):
       y = GroupNorm(self.groups, self.dtype, name=f'norm_{name}')(y)
       y = Conv(
-          self.features, self.taps, dtype=self.dtype, name=f'conv_{name}'
+          self.features, self.taps, ends=self.ends, dtype=self.dtype,
+          name=f'conv_{name}',
       )(nn.swish(y))
     if x.shape[-1] != self.features:
       x = Conv(self.features, dtype=self.dtype, name='skip')(x)
@@ -82,11 +86,13 @@ class Middle(nn.Module):
   Attributes:
     taps: frames that a kernel spans.
     groups: of the norms.
+    ends: of `temporal.ENDS`, beyond the ends of a sequence.
     dtype: of the computation.
   """
 
   taps: int = 3
   groups: int = 32
+  ends: str = 'zeros'
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -95,7 +101,7 @@ class Middle(nn.Module):
 
     def residual(name: str) -> Residual:
       return Residual(
-          x.shape[-1], self.taps, self.groups, self.dtype, name=name
+          x.shape[-1], self.taps, self.groups, self.ends, self.dtype, name=name
       )
 
     x = residual('res_in')(x)
@@ -114,6 +120,7 @@ class Encoder(nn.Module):
     taps: frames that a kernel spans.
     latent: D.
     groups: of the norms, a divisor of the width.
+    ends: of `temporal.ENDS`, beyond the ends of a sequence.
     dtype: of the computation; parameters are float32.
   """
 
@@ -123,23 +130,27 @@ class Encoder(nn.Module):
   taps: int = 5
   latent: int = 20
   groups: int = 32
+  ends: str = 'zeros'
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Map `[B, L, C]` to `[B, L / 2, 2 D]`, L even."""
-    y = Conv(self.width, self.taps, dtype=self.dtype, name='read')(x)
+    conv = functools.partial(Conv, ends=self.ends, dtype=self.dtype)
+    y = conv(self.width, self.taps, name='read')(x)
     for level, multiple in enumerate(self.multiples):
       for block in range(self.blocks):
         y = Residual(
-            multiple * self.width, self.taps, self.groups, self.dtype,
-            name=f'res_{level}_{block}',
+            multiple * self.width, self.taps, self.groups, self.ends,
+            self.dtype, name=f'res_{level}_{block}',
         )(y)
       if level == 0:
-        y = Conv(self.width * multiple, 3, 2, dtype=self.dtype, name='halve')(y)
-    y = Middle(self.taps, self.groups, self.dtype, name='middle')(y)
+        y = conv(self.width * multiple, 3, 2, name='halve')(y)
+    y = Middle(
+        self.taps, self.groups, self.ends, self.dtype, name='middle'
+    )(y)
     y = nn.swish(GroupNorm(self.groups, self.dtype, name='norm')(y))
-    return Conv(2 * self.latent, self.taps, dtype=self.dtype, name='write')(y)
+    return conv(2 * self.latent, self.taps, name='write')(y)
 
 
 class Decoder(nn.Module):
@@ -151,6 +162,7 @@ class Decoder(nn.Module):
     blocks: residual blocks of its levels; one more here.
     taps: frames that the first kernel spans.
     groups: of the norms.
+    ends: of `temporal.ENDS`, beyond the ends of a sequence.
     dtype: of the computation; parameters are float32.
   """
 
@@ -159,24 +171,28 @@ class Decoder(nn.Module):
   blocks: int = 2
   taps: int = 5
   groups: int = 32
+  ends: str = 'zeros'
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, z: Array) -> Array:
     """Map `[B, L / 2, D]` to `[B, L, width]`."""
     inner = self.width * self.multiples[-1]
-    y = Conv(inner, self.taps, dtype=self.dtype, name='read')(z)
-    y = Middle(_DECODER_TAPS, self.groups, self.dtype, name='middle')(y)
+    conv = functools.partial(Conv, ends=self.ends, dtype=self.dtype)
+    y = conv(inner, self.taps, name='read')(z)
+    y = Middle(
+        _DECODER_TAPS, self.groups, self.ends, self.dtype, name='middle'
+    )(y)
     for level in reversed(range(len(self.multiples))):
       features = self.width * self.multiples[level]
       for block in range(self.blocks + 1):
         y = Residual(
-            features, _DECODER_TAPS, self.groups, self.dtype,
+            features, _DECODER_TAPS, self.groups, self.ends, self.dtype,
             name=f'res_{level}_{block}',
         )(y)
       if level == 1:
         y = jnp.repeat(y, 2, axis=1)
-        y = Conv(features, 3, dtype=self.dtype, name='double')(y)
+        y = conv(features, 3, name='double')(y)
     return nn.swish(GroupNorm(self.groups, self.dtype, name='norm')(y))
 
 
@@ -191,6 +207,7 @@ class Autoencoder(nn.Module):
     taps: frames that a kernel spans.
     latent: D.
     groups: of the norms.
+    ends: of `temporal.ENDS`, beyond the ends of a sequence.
     dtype: of the computation; parameters are float32.
   """
 
@@ -201,6 +218,7 @@ class Autoencoder(nn.Module):
   taps: int = 5
   latent: int = 20
   groups: int = 32
+  ends: str = 'zeros'
   dtype: Any = jnp.float32
 
   def setup(self) -> None:
@@ -208,13 +226,15 @@ class Autoencoder(nn.Module):
     shape = {
         'width': self.width, 'multiples': self.multiples,
         'blocks': self.blocks, 'taps': self.taps, 'groups': self.groups,
-        'dtype': self.dtype,
+        'ends': self.ends, 'dtype': self.dtype,
     }
     self.encoder = Encoder(latent=self.latent, **shape)
     self.decoder = Decoder(**shape)
     self.moments = Conv(2 * self.latent, dtype=self.dtype)
     self.unpack = Conv(self.latent, dtype=self.dtype)
-    self.write = Conv(self.channels, self.taps, dtype=self.dtype)
+    self.write = Conv(
+        self.channels, self.taps, ends=self.ends, dtype=self.dtype
+    )
 
   def __call__(self, x: Array) -> Array:
     """Decode the mean of the posterior: `[B, L, C]` to `[B, L, C]`."""

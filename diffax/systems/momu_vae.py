@@ -35,6 +35,7 @@ from diffax.diffusion import losses
 from diffax.diffusion import rhythmic
 from diffax.errors import UserError
 from diffax.nn.discriminator import PatchCritic
+from diffax.nn.temporal import ENDS
 from diffax.nn.vae import Autoencoder
 from diffax.nn.vae import Posterior
 from diffax.systems.base import System
@@ -308,6 +309,11 @@ def part_of(
         'config.system.network: expected a width that is a multiple of groups '
         f'and two multiples or more, found width {net.width}, groups '
         f'{net.groups}, multiples {tuple(net.multiples)}.'
+    )
+  if net.ends not in ENDS:
+    raise UserError(
+        f'config.system.network.ends: expected one of {ENDS}, found '
+        f'{net.ends!r}.'
     )
   if critic is None:
     critic = CRITIC if name == 'music' else 0

@@ -38,6 +38,19 @@ def test_a_convolution_by_loops(taps, stride, before):
   np.testing.assert_allclose(layer.apply(params, x), want, atol=1e-5)
 
 
+@pytest.mark.parametrize('taps, stride', [(3, 1), (5, 1), (3, 2)])
+def test_held_ends_repeat_what_is_there(taps, stride):
+  x = jax.random.normal(jax.random.key(0), (2, 8, 3))
+  layer = temporal.Conv(4, taps, stride, ends='hold')
+  params = layer.init(jax.random.key(1), x)
+  longer = jnp.concatenate([x[:, :1]] * 4 + [x] + [x[:, -1:]] * 4, axis=1)
+  full = temporal.Conv(4, taps, stride).apply(params, longer)
+  skip = 4 // stride
+  np.testing.assert_allclose(
+      layer.apply(params, x), full[:, skip:skip + 8 // stride], atol=1e-5
+  )
+
+
 def test_a_norm_of_frames_that_count():
   x = noise(BATCH, LENGTH, WIDTH)
   mask = np.arange(LENGTH)[None] < np.array([[4], [6]])

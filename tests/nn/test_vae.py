@@ -130,3 +130,20 @@ def test_the_size_of_the_critic():
   )
   want = 4 * 4 * (64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 961
   assert parameters(shapes) == want + 2 * (128 + 256 + 512)
+
+
+def test_what_does_not_change_has_no_ends_if_they_are_held():
+  still = jnp.broadcast_to(jnp.linspace(-2.0, 3.0, 6), (1, 16, 6))
+  moved = {}
+  for ends in ('hold', 'zeros'):
+    net = vae.Autoencoder(
+        6, width=4, multiples=(1, 2), blocks=1, latent=3, groups=2, ends=ends
+    )
+
+    def run(net=net):
+      return net.apply(net.init(jax.random.key(0), still), still)
+
+    made = jax.jit(run)()
+    assert made.shape == still.shape
+    moved[ends] = jnp.ptp(made, axis=1).max()
+  assert moved['hold'] < 1e-4 < 1e-2 < moved['zeros']

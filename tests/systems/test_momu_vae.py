@@ -213,6 +213,7 @@ def test_amplitudes_at_latents():
 @pytest.mark.parametrize('build, options, named', [
     (momu_vae.momu_mel_vae, {'network': {'width': 33}}, 'width'),
     (momu_vae.momu_mel_vae, {'network': {'depth': 1}}, 'network'),
+    (momu_vae.momu_mel_vae, {'network': {'ends': 'held'}}, 'network.ends'),
     (momu_vae.momu_mel_vae, {'critic': 9}, 'critic'),
     (momu_vae.momu_mel_vae, {'gan': {'begin': 1}}, 'gan'),
     (momu_vae.momu_mel_vae, {'gan': {'frames': 23}}, 'gan.frames'),
