@@ -55,7 +55,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   """Run everything small; other generated persons stand for 3DPW."""
   skeleton_amass.smoke(config)
   config.eval.data.update({'name': 'synthetic'})
-  config.eval.data.options = {'persons': 4, 'seconds': 12.0, 'seed': 1}
+  config.eval.data.options = {'persons': 6, 'seconds': 12.0, 'seed': 1}
 
 
 VARIANTS = {**skeleton_amass.VARIANTS, 'smoke': smoke}
