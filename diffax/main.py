@@ -107,7 +107,8 @@ def _evaluation(config: Any) -> dict[str, Any]:
   """Return what of the section `eval` is the evaluator's."""
   section = config.eval.to_dict()
   # What is evaluated is restored by `trained`.
-  return {k: v for k, v in section.items() if k not in ('weights', 'data')}
+  restored = 'weights', 'data', 'step'
+  return {k: v for k, v in section.items() if k not in restored}
 
 
 def report(config: Any, workdir: pathlib.Path) -> None:

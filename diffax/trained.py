@@ -44,6 +44,8 @@ def shapes(system: System, source: Source) -> Variables:
 def restore(config: Any, workdir: pathlib.Path) -> Trained:
   """Load the last stage's weights, `config.eval.weights` params or ema.
 
+  They are those of the last step, or of `config.eval.step` if it was kept.
+
   Args:
     config: of the run; `config.eval.data` are settings of the data that differ
       from those of the training, e.g. another set.
@@ -66,7 +68,8 @@ def restore(config: Any, workdir: pathlib.Path) -> Trained:
         f'--workdir {workdir}: expected a trained stage {name!r}, found no '
         f'folder {folder}. Run --mode=train first.'
     )
-  params, step = checkpoint.load(folder, config.eval.weights)
+  wanted = config.eval.get('step')
+  params, step = checkpoint.load(folder, config.eval.weights, wanted)
   expected = shapes(system, source)
   configs.check_shapes(params, expected.params, str(folder))
   print(f'{name}: {config.eval.weights} of step {step} from {folder}')

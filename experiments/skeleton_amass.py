@@ -161,6 +161,7 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   config.eval = {
       'name': 'forecasting',
       'weights': 'params',
+      'step': config_dict.placeholder(int),
       'split': 'test',
       'given': ('past',),
       'samples': 50,

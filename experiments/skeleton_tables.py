@@ -15,15 +15,17 @@ Variants, in any order with commas:
   table7   the components            table8   what was discarded
   table9   Human3.6M                 table10  3DPW with disturbed pasts
   table11  5 s by going on           beyond   what the paper has not
-  amass, cmu, bandai, synthetic      the data of Tables 4 to 8, 11 and beyond
-                                     (default amass)
+  figure11 quality by training steps, isotropic and not
+  amass, cmu, bandai, synthetic      the data of Tables 4 to 8 and 11, of beyond
+                                     and Figure 11 (default amass)
   budget, brief, smoke               variants of every card
 
 Table 12 is `python -m diffax.main --config=experiments/skeleton_h36m.py
---mode=benchmark`. Figures 7 and 12 are drawn by every evaluation, Figure 5 by
---mode=sample. Seeds can be chosen: --config.over.seed="(0, 1, 2)". The paper's
-numbers of Tables 4 to 8 and 11 are of AMASS and stand in brackets beside any
-data, to compare orders and gaps, not values.
+--mode=benchmark`. Figures 7, 9, 10 and 12 are drawn by every evaluation of a
+card, futures by --mode=sample. Seeds can be chosen:
+--config.over.seed="(0, 1, 2)". The paper's numbers of Tables 4 to 8 and 11 are
+of AMASS and stand in brackets beside any data, to compare orders and gaps, not
+values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +50,12 @@ _DRAWING = (
     'bones',
 )
 _OURS = '0.480 0.545 0.561 0.580 9.456 11.417 3.15 0.20 4.45 0.26'
+
+# Steps of Figure 11, by option; each is a checkpoint.
+_STEPS = {
+    'brief': (100, 200, 400, 800), 'budget': (500, 1000, 2000, 3500),
+    'smoke': (5, 10), '': (5000, 10_000, 20_000, 40_000),
+}
 
 Table = dict[str, Any]
 
@@ -113,7 +121,8 @@ def run(
   path = f'experiments/skeleton_{card}.py'
   name = '-'.join(filter(None, (card, row.name)))
   shared: tuple[str, ...] = ('autoencoder',)
-  if set(row.variants) <= set(_DRAWING):
+  stepped = 'eval.step' in dict(row.settings)
+  if set(row.variants) <= set(_DRAWING) or stepped:
     shared = _BOTH
   if set(row.variants) & set(_OWN) or name == base:
     shared = ()
@@ -121,9 +130,18 @@ def run(
       'name': name,
       'config': f'{path}:{",".join(variants)}' if variants else path,
       # Pictures are the cards' own business; a study wants numbers.
-      'set': {'eval.figures': False, **dict(row.settings)},
+      'set': {
+          'eval.figures': False, 'checkpoint.every': steps(options)[0],
+          'checkpoint.keep': 8, **dict(row.settings),
+      },
       'reuse': dict.fromkeys(shared, base),
   }
+
+
+def steps(options: Sequence[str]) -> tuple[int, ...]:
+  """Return the steps of Figure 11."""
+  sizes = [o for o in ('smoke', 'brief', 'budget') if o in options]
+  return _STEPS[sizes[0] if sizes else '']
 
 
 def table(
@@ -149,7 +167,13 @@ def table(
     runs[start] = run(base, Row(''), options, start)
   named = []
   for row in rows:
-    made = run(card, row, options, start)
+    whole_run = start
+    if row.variants and 'eval.step' in dict(row.settings):
+      # Of its own training, not of the card's.
+      trained = run(card, Row('', row.variants), options, start)
+      runs[trained['name']] = trained
+      whole_run = trained['name']
+    made = run(card, row, options, whole_run)
     runs[made['name']] = made
     numbers = row.numbers.split()
     named.append({
@@ -236,6 +260,20 @@ def beyond(data: str, options: Sequence[str]) -> Table:
   )
 
 
+def figure11(data: str, options: Sequence[str]) -> Table:
+  """Return quality by training steps."""
+  rows = [
+      Row(f'{title}, {step} steps', variants, settings=(('eval.step', step),))
+      for title, variants in (('SkeletonDiffusion', ()),
+                              ('isotropic', ('isotropic',)))
+      for step in steps(options)
+  ]
+  return table(
+      f'Figure 11, {data}: quality by training steps', _CARDS.get(data, data),
+      ('ADE', 'FDE', 'APD', 'CMD'), rows, options
+  )
+
+
 TABLES: Mapping[str, Callable[[str, Sequence[str]], Table]] = {
     'table1': whole(
         1, 'amass', 'AMASS',
@@ -310,4 +348,5 @@ TABLES: Mapping[str, Callable[[str, Sequence[str]], Table]] = {
         )
     ),
     'beyond': beyond,
+    'figure11': figure11,
 }

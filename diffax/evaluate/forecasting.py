@@ -39,6 +39,7 @@ import rich.table
 
 from diffax.data.base import Source
 from diffax.errors import UserError
+from diffax.evaluate import forecasting_figures
 from diffax.metrics import action_fid
 from diffax.metrics import base
 from diffax.metrics import calibration
@@ -91,7 +92,7 @@ def forecasting(
     paper: rows of printed numbers, `{row: {metric: value}}`.
     fid: settings of `metrics.action_fid.Settings`, `{}` for the usual ones;
       None trains no classifier and measures no FID.
-    figures: draw validity (Fig. 7), valid diversity (Fig. 12) and calibration.
+    figures: draw those of `evaluate.forecasting_figures`.
 
   Returns:
     What metrics.json holds.
@@ -130,7 +131,10 @@ def forecasting(
   _print(rows, paper or {}, title, console)
   _save(pathlib.Path(workdir), rows, curves)
   if figures:
-    _draw(pathlib.Path(workdir), curves, console)
+    forecasting_figures.draw(
+        pathlib.Path(workdir), model, segments, curves, given, batch_size, seed,
+        console
+    )
   return rows
 
 
@@ -346,47 +350,6 @@ def _save(
       (workdir / file).write_text(text + '\n')
   except OSError as error:
     raise UserError(f'--workdir {workdir}: cannot write: {error}') from error
-
-
-def _draw(
-    workdir: pathlib.Path, curves: Mapping[str, Mapping[str, list[float]]],
-    console: rich.console.Console
-) -> None:
-  try:
-    import matplotlib  # noqa: F401
-  except ImportError:
-    console.print('No curves drawn: matplotlib is missing (diffax[viz]).')
-    return
-  from diffax.viz import curves as plots
-
-  for file, key, tolerance, ylabel, label, title in (
-      ('validity.png', 'valid by stretch', suites.STRETCH_TOLERANCES,
-       'valid futures (share)', 'stretch', 'Validity (Fig. 7)'),
-      ('valid_diversity.png', 'share of APD', suites.JITTER_TOLERANCES,
-       'APD of the valid / APD', 'jitter', 'Diversity of the valid (Fig. 12)'),
-  ):
-    plots.lines(
-        workdir / file,
-        {
-            name: (tolerance, np.asarray(row[key]))
-            for name, row in curves.items()
-        },
-        f'tolerated limb {label}, % of its length',
-        ylabel,
-        title,
-    )
-  covered = {
-      name: (np.asarray(row['coverage level']), np.asarray(row['coverage']))
-      for name, row in curves.items() if row['coverage']
-  }
-  if covered:
-    plots.lines(
-        workdir / 'calibration.png',
-        {**covered, 'calibrated': (np.array([0, 1]), np.array([0, 1]))},
-        'level of the interval between samples',
-        'coordinates within it (share)',
-        'Calibration',
-    )
 
 
 def _print(

@@ -103,10 +103,9 @@ def build(
   if correlation == 'latent':
     return _measured(skeleton.num_nodes, table, shares, scales, shrinkage,
                      normalise)
-  graph = CORRELATIONS[correlation](skeleton, eta)
-  sigma = covariances.covariance(graph, shift, normalise, ridge)
   shaped = processes.nonisotropic(
-      table, shares, sigma, axis=0, ndim=2, scales=scales
+      table, shares, sigma(skeleton, correlation, eta, shift, normalise, ridge),
+      axis=0, ndim=2, scales=scales,
   )
   return Noise(steps, lambda _: shaped)
 
@@ -120,6 +119,19 @@ CORRELATIONS: Mapping[str, Callable[[Skeleton, float], np.ndarray]] = {
         adjacency(body), np.asarray(body.hips), eta
     ),
 }
+
+
+def sigma(
+    skeleton: Skeleton,
+    correlation: str,
+    eta: float = 0.5,
+    shift: str = 'released',
+    normalise: str = 'spectral',
+    ridge: float | None = None,
+) -> np.ndarray:
+  """Return the covariance Sigma_N `[J, J]` of a graph, see `build`."""
+  graph = CORRELATIONS[correlation](skeleton, eta)
+  return covariances.covariance(graph, shift, normalise, ridge)
 
 
 def _measured(
