@@ -159,19 +159,13 @@ def parts(
   settings = dict(settings)
   if settings['epochs'] and settings['epoch_steps']:
     settings = in_steps(settings, settings['epoch_steps'])
-  source = build(
-      data.SOURCES,
-      settings['data'],
-      'data',
-      seed=settings['seed'],
-      batch_size=settings['batch_size'],
-  )
+  found = source(settings)
   if settings['epochs']:
-    items = source.info['epoch_size']
+    items = found.info['epoch_size']
     settings = in_steps(settings, -(-items // settings['batch_size']))
   if not settings['steps']:
     raise UserError('config: a stage needs `steps` or `epochs`.')
-  return settings, source, system(settings, source.info)
+  return settings, found, system(settings, found.info)
 
 
 def in_steps(settings: Mapping[str, Any], epoch: int) -> dict[str, Any]:
@@ -191,6 +185,17 @@ def in_steps(settings: Mapping[str, Any], epoch: int) -> dict[str, Any]:
       scaled = {k: v * epoch if k in keys else v for k, v in inner.items()}
       found[section] = {**found[section], part: scaled}
   return found
+
+
+def source(settings: Mapping[str, Any]) -> data_base.Source:
+  """Build the data of a stage."""
+  return build(
+      data.SOURCES,
+      settings['data'],
+      'data',
+      seed=settings['seed'],
+      batch_size=settings['batch_size'],
+  )
 
 
 def system(

@@ -57,6 +57,11 @@ _JOINT_MAP = flags.DEFINE_string(
     'joint_map', None, 'JSON file of joint rules for --input; see data/mapping.'
 )
 _ASF = flags.DEFINE_string('asf', None, 'Skeleton of an .amc --input.')
+_BODY_MODEL = flags.DEFINE_string(
+    'body_model', None,
+    'SMPL or SMPL-H model file of yours, or a folder of them, for bodies in '
+    '--mode=sample.'
+)
 
 
 def train(config: Any, workdir: pathlib.Path) -> None:
@@ -86,10 +91,9 @@ def check_report(config: Any) -> None:
 
   A mistake in it must not wait for the training to end.
   """
-  section = config.eval.to_dict()
-  section.pop('weights')
   configs.check(
-      evaluate.EVALUATORS, section, 'eval', ('model', 'seed', 'workdir')
+      evaluate.EVALUATORS, _evaluation(config), 'eval',
+      ('model', 'seed', 'workdir'),
   )
   for package in evaluate.PACKAGES.get(config.eval.name, ()):
     if importlib.util.find_spec(package) is None:
@@ -99,13 +103,19 @@ def check_report(config: Any) -> None:
       )
 
 
+def _evaluation(config: Any) -> dict[str, Any]:
+  """Return what of the section `eval` is the evaluator's."""
+  section = config.eval.to_dict()
+  # What is evaluated is restored by `trained`.
+  restored = 'weights', 'data', 'step'
+  return {k: v for k, v in section.items() if k not in restored}
+
+
 def report(config: Any, workdir: pathlib.Path) -> None:
   """Print the metric table, write metrics.json and the curves."""
-  section = config.eval.to_dict()
-  section.pop('weights')
   configs.build(
       evaluate.EVALUATORS,
-      section,
+      _evaluation(config),
       'eval',
       model=trained.restore(config, workdir),
       seed=config.seed,
@@ -119,6 +129,7 @@ def draw(config: Any, workdir: pathlib.Path) -> None:
   options = {
       'input': _INPUT.value, 'start': _START.value, 'asf': _ASF.value,
       'joint_map': _JOINT_MAP.value, 'seconds': _SECONDS.value,
+      'body_model': _BODY_MODEL.value,
   }
   given = {name: value for name, value in options.items() if value is not None}
   known = inspect.signature(drawer).parameters

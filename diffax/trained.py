@@ -21,7 +21,7 @@ class Trained(NamedTuple):
   """Hold a trained model: its data, and its functions with weights inside.
 
   Attributes:
-    source: of the last stage.
+    source: of the last stage, or what is evaluated instead.
     sample: (batch, key) -> arrays by name, as the system's; compiled once for
       each set of keys and shapes of the batch. What the batch does not hold
       the model does not see.
@@ -35,14 +35,20 @@ class Trained(NamedTuple):
 
 def shapes(system: System, source: Source) -> Variables:
   """Return the shapes of a system's variables."""
-  return jax.eval_shape(system.init, jax.random.key(0), source.train(0))
+  # A set that is only evaluated has no training windows.
+  trains = source.info.get('epoch_size', 1)
+  batch = source.train(0) if trains else source.segments('test')
+  return jax.eval_shape(system.init, jax.random.key(0), batch)
 
 
 def restore(config: Any, workdir: pathlib.Path) -> Trained:
   """Load the last stage's weights, `config.eval.weights` params or ema.
 
+  They are those of the last step, or of `config.eval.step` if it was kept.
+
   Args:
-    config: of the run.
+    config: of the run; `config.eval.data` are settings of the data that differ
+      from those of the training, e.g. another set.
     workdir: of the run.
 
   Returns:
@@ -52,14 +58,18 @@ def restore(config: Any, workdir: pathlib.Path) -> Trained:
     UserError: if the run is not trained, or has weights of another model.
   """
   name = config.stages[-1]
-  settings, source, system = configs.parts(configs.stage(config, name))
+  settings = configs.stage(config, name)
+  settings['data'] |= config.eval.to_dict().get('data', {})
+  source = configs.source(settings)
+  system = configs.system(settings, source.info)
   folder = workdir / name
   if not folder.is_dir():
     raise UserError(
         f'--workdir {workdir}: expected a trained stage {name!r}, found no '
         f'folder {folder}. Run --mode=train first.'
     )
-  params, step = checkpoint.load(folder, config.eval.weights)
+  wanted = config.eval.get('step')
+  params, step = checkpoint.load(folder, config.eval.weights, wanted)
   expected = shapes(system, source)
   configs.check_shapes(params, expected.params, str(folder))
   print(f'{name}: {config.eval.weights} of step {step} from {folder}')

@@ -7,7 +7,9 @@ Data:  --config.data.root=FOLDER. Clips of 2.5 seconds or more are tested on,
        motion stays on the files' own skeleton, whose graph shapes the noise.
 Run:   python -m diffax.main --config=experiments/skeleton_bvh.py \\
          --config.data.root=FOLDER --config.data.fps=30
-Sizes: `budget` of skeleton_cmu. Variants: `isotropic`, `smoke`.
+Sizes: `budget` of skeleton_cmu.
+
+Variants: those of skeleton_amass.
 """
 
 import ml_collections
@@ -36,7 +38,4 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   return config
 
 
-VARIANTS = {
-    'isotropic': skeleton_amass.isotropic,
-    'smoke': skeleton_amass.smoke,
-}
+VARIANTS = skeleton_amass.VARIANTS

@@ -11,12 +11,9 @@ Table: `budget`, 415 test segments, seed 0: ADE 0.760, FDE 0.773 (isotropic
        1.442). The full size has not been trained.
 Cost:  `budget`, about 65 minutes of two CPU cores.
 
-Variants:
-  budget     two CPU cores: 20 frames per second, narrower networks, 10 noise
-             draws, a few thousand steps
-  isotropic  white noise over the joints, all else equal (Table 7)
-  smoke      minutes, to check that everything runs
-Combine them with commas; for a fair pair give both the same autoencoder:
+Variants: those of skeleton_amass.
+Combine them with commas, `budget` or `brief` first; for a fair pair give both
+the same autoencoder:
   --config=experiments/skeleton_cmu.py:budget,isotropic
   --config.diffusion.pretrained.autoencoder=RUN/autoencoder
   --config.stages="('diffusion',)"
@@ -41,19 +38,4 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   return config
 
 
-def budget(config: ml_collections.ConfigDict) -> None:
-  """Fit the run into about an hour and a half of two CPU cores."""
-  stages = {'autoencoder': (7000, 4e-3), 'diffusion': (3500, 1e-3)}
-  skeleton_amass.shorten(config, stages, ramp=1000)
-  config.system.width = 64
-  config.diffusion.system.denoiser = {
-      'width': 128, 'depth': 2, 'heads': 4, 'head_width': 32,
-  }
-  config.diffusion.system.relaxation = 10
-
-
-VARIANTS = {
-    'budget': budget,
-    'isotropic': skeleton_amass.isotropic,
-    'smoke': skeleton_amass.smoke,
-}
+VARIANTS = skeleton_amass.VARIANTS

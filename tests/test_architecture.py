@@ -71,7 +71,7 @@ def test_every_pin_is_locked():
   setup = configparser.ConfigParser()
   setup.read(ROOT / 'setup.cfg')
   lines = setup['options']['install_requires'].split()
-  for extra in ('viz', 'test'):
+  for extra in ('viz', 'audio', 'data', 'test'):
     lines += setup['options.extras_require'][extra].split()
   names = {line.split('>')[0].split('[')[0].lower() for line in lines}
   locked = {

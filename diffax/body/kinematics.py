@@ -5,6 +5,7 @@ kind of array that it was given (NumPy in, NumPy out, with its precision).
 
     R(v) = I + sin(a) K + (1 - cos(a)) K^2,   a = |v|, K = [v / a]_x       (1)
     G_j = G_parent(j) R_j,   p_j = p_parent(j) + G_parent(j) o_j           (2)
+    p'_j = p'_parent(j) + l_j (p_j - p_parent(j)) / |p_j - p_parent(j)|    (3)
 
 `SMPL_OFFSETS` is the rest pose of the mean body of SMPL as offsets from the
 parent joint, for the 22 joints of AMASS: X to the body's left, Y up, Z
@@ -172,6 +173,112 @@ def bone_lengths(positions: AnyArray, parents: Sequence[int]) -> AnyArray:
   xp = _namespace(positions)
   up = np.asarray(parents[1:])
   return xp.linalg.norm(positions[..., 1:, :] - positions[..., up, :], axis=-1)
+
+
+def with_bone_lengths(
+    positions: AnyArray, lengths: AnyArray, parents: Sequence[int]
+) -> AnyArray:
+  """Give the bones their lengths and leave their directions, Eq. 3.
+
+  The root stays where it is. A joint that lies exactly on its parent has no
+  direction and stays on it.
+
+  Args:
+    positions: [..., N, 3].
+    lengths: [..., N - 1], see `bone_lengths`; leading axes of length 1 stand
+      for all of `positions`.
+    parents: N indices, -1 for the root, joint 0; in any order, as a skeleton's
+      may be.
+
+  Returns:
+    [..., N, 3], of the type of `positions`.
+  """
+  xp = _namespace(positions)
+  up = np.asarray(parents[1:])
+  bones = positions[..., 1:, :] - positions[..., up, :]
+  norm = xp.linalg.norm(bones, axis=-1, keepdims=True)
+  bones = lengths[..., None] * bones / xp.where(norm > 0, norm, 1)
+  places = {0: positions[..., 0, :]}
+  for joint in parents_first(parents)[1:]:
+    places[joint] = places[parents[joint]] + bones[..., joint - 1, :]
+  return xp.stack([places[joint] for joint in range(len(parents))], -2)
+
+
+def with_rigid_root(
+    positions: AnyArray, shape: AnyArray, parents: Sequence[int]
+) -> AnyArray:
+  """Make the root and its children one rigid body, as a pelvis is.
+
+  The body turns to where the children are, in the least squares; what hangs on
+  a child moves along with it.
+
+  Args:
+    positions: [..., N, 3].
+    shape: [..., M, 3], the M children of the root relative to it, in the order
+      of the joints; leading axes of length 1 stand for all of `positions`.
+    parents: N indices, -1 for the root, joint 0.
+
+  Returns:
+    [..., N, 3], of the type of `positions`.
+  """
+  xp = _namespace(positions)
+  branch, root = root_branches(parents), positions[..., :1, :]
+  children = np.flatnonzero(np.asarray(parents) == 0)
+  found = positions[..., children, :] - root
+  shift = fit_rotation(shape, found) - found
+  moved = positions[..., 1:, :] + shift[..., branch, :]
+  return xp.concatenate([root, moved], -2)
+
+
+def fit_rotation(shape: AnyArray, points: AnyArray) -> AnyArray:
+  """Turn a shape about the origin to come closest to points, least squares.
+
+  Args:
+    shape: [..., M, 3]; leading axes of length 1 stand for all of `points`.
+    points: [..., M, 3].
+
+  Returns:
+    The turned shape [..., M, 3].
+
+  References:
+    Kabsch, "A solution for the best rotation to relate two sets of vectors",
+    1976.
+  """
+  xp = _namespace(points)
+  product = (shape[..., :, None] * points[..., None, :]).sum(-3)
+  left, _, right = xp.linalg.svd(product)
+  # The best fit may be a mirror image; turning the last axis makes it a turn.
+  sign = xp.linalg.det(left) * xp.linalg.det(right)
+  last = left[..., 2:] * sign[..., None, None]
+  left = xp.concatenate([left[..., :2], last], -1)
+  # Sums, not matrix products: some devices round the factors of those.
+  turn = (left[..., :, None] * right[..., None, :, :]).sum(-2)
+  return (shape[..., :, None] * turn[..., None, :, :]).sum(-2)
+
+
+def root_branches(parents: Sequence[int]) -> np.ndarray:
+  """Say on which child of the root each joint but the root hangs.
+
+  Args:
+    parents: N indices, -1 for the root, joint 0.
+
+  Returns:
+    [N - 1] numbers of children, 0 for the first; a child hangs on itself.
+  """
+  branch = {child: i for i, child in enumerate(
+      joint for joint, up in enumerate(parents) if up == 0
+  )}
+  for joint in parents_first(parents)[1:]:
+    branch.setdefault(joint, branch.get(parents[joint], 0))
+  return np.array([branch[joint] for joint in range(1, len(parents))])
+
+
+def parents_first(parents: Sequence[int]) -> list[int]:
+  """Return the joints of a tree in an order in which parents come first."""
+  order = [0]
+  for joint in order:
+    order += [child for child, up in enumerate(parents) if up == joint]
+  return order
 
 
 def check_parents(parents: Sequence[int]) -> None:

@@ -1,7 +1,4 @@
-"""Data sets by name: `SOURCES[name](seed=..., batch_size=..., **config.data)`.
-
-Human3.6M, FreeMan and 3DPW find their place in this table.
-"""
+"""Data sets by name: `SOURCES[name](seed, batch_size, **config.data)`."""
 
 from collections.abc import Callable, Mapping
 import functools
@@ -14,7 +11,9 @@ from diffax.data import dance_synthetic
 from diffax.data import dsads
 from diffax.data import dynamics
 from diffax.data import embry
+from diffax.data import freeman
 from diffax.data import gait_signals
+from diffax.data import h36m
 from diffax.data import imu_csv
 from diffax.data import imu_signals
 from diffax.data import loris
@@ -27,6 +26,10 @@ from diffax.data.base import Source
 SOURCES: Mapping[str, Callable[..., Source]] = {
     'cmu': functools.partial(motion.motion, 'cmu'),
     'amass': functools.partial(motion.motion, 'amass'),
+    'bandai': functools.partial(motion.motion, 'bandai'),
+    '3dpw': functools.partial(motion.motion, '3dpw'),
+    'h36m': functools.partial(motion.motion, 'h36m', **h36m.SETTINGS),
+    'freeman': functools.partial(motion.motion, 'freeman', **freeman.SETTINGS),
     'synthetic': functools.partial(motion.motion, 'synthetic'),
     'bvh': functools.partial(motion.motion, 'bvh'),
     'lorenz': dynamics.lorenz,

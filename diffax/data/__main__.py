@@ -9,10 +9,17 @@ from diffax.errors import UserError
 
 OPTIONS: dict[str, tuple[type, str]] = {
     'max_speed': (float, 'm/s that mark a glitch to cut at; 0 cuts nothing'),
-    'body_model': (str, 'amass: folder or file of the SMPL-H model'),
+    'body_model': (str, 'amass, 3dpw: folder or file of the SMPL-H model'),
+    'hands': (int, 'amass: 1 keeps the fingers; needs body_model'),
+    'axes': (str, '3dpw: upright or released'),
+    'actors': (str, '3dpw: both or last'),
+    's8': (str, 'h36m: split of S8: train, val or both (as published)'),
+    'annotations': (str, 'freeman: folder of the published lists'),
+    'protocol': (str, 'freeman: published (needs the lists) or rule'),
+    'upright': (str, 'freeman: negate (as published) or turn'),
     'skeleton': (str, 'bvh: amass21 or own'),
     'joint_map': (str, 'bvh: JSON file, joint of ours -> joint of the file'),
-    'split': (str, 'bvh: hash or folder'),
+    'split': (str, 'bvh: hash or folder; 3dpw: test or folder'),
     'unit': (str, 'bvh: m, cm, mm, in, ft or acclaim'),
     'up': (str, 'bvh: y or z'),
     'skip_first': (int, 'bvh: frames to leave out at the start'),
@@ -32,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
   command.add_argument('--root', help='data; default $DIFFAX_DATA, else data')
   command.add_argument(
       '--out', help='store; default $DIFFAX_STORE, else ~/.cache/diffax')
-  command.add_argument('--fps', type=float, default=60.0)
+  command.add_argument(
+      '--fps', type=float, help='frames per second; default: as published')
   command.add_argument(
       '--skip_bad', action='store_true',
       help='carry on after a bad file and list it')
@@ -53,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   args = parser().parse_args(argv)
   try:
     manifest = prepare.prepare(
-        args.name, args.root, args.out, fps=args.fps, skip_bad=args.skip_bad,
+        args.name, args.root, args.out, fps=args.fps or prepare.rate(args.name),
+        skip_bad=args.skip_bad,
         **{name: getattr(args, name) for name in OPTIONS})
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)

@@ -1,7 +1,9 @@
 """Forecasting data from a prepared store: training batches, test segments."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
+import inspect
 import pathlib
 import sys
 from typing import Any
@@ -48,6 +50,9 @@ def motion(
     curriculum: Mapping[str, Any] | None = None,
     test_first_seconds: float = 3.0,
     test_stride_seconds: float = 2.0,
+    test_future_seconds: float | None = None,
+    test_left_seconds: float | None = None,
+    test_noise: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Source:
   """Build the forecasting source of a data set, preparing it when absent.
@@ -72,12 +77,20 @@ def motion(
     test_first_seconds: into each clip at which its first future starts; 3 is
       frame 180 at 60 fps, as published.
     test_stride_seconds: between futures of the segment list.
+    test_future_seconds: predicted time of segments, where it is longer than
+      that of training (`future_seconds`, the default).
+    test_left_seconds: time that a clip must have left after the past of a
+      segment; that of its future if None.
+    test_noise: keyword arguments of `transforms.Disturbance`, by which the
+      pasts of segments are disturbed, but for those of the training split;
+      None leaves all as they are.
     options: further settings of `prepare`, used when the store is absent.
 
   Returns:
     The source. Its batches hold `past` [B, P, J, 3] and `future` [B, F, J, 3]
     in metres, root-centred; with a curriculum the futures are cut to the
-    smallest bucket above `horizon` [B].
+    smallest bucket above `horizon` [B]. With `test_noise`, segments hold
+    `clean_past` beside the disturbed `past`.
 
   Raises:
     UserError: if a setting does not fit the data.
@@ -103,6 +116,8 @@ def motion(
         'data.past_seconds, data.future_seconds: expected at least one frame '
         f'each at {fps:g} fps, found {past} and {future}.'
     )
+  test_future = _test_future(test_future_seconds, fps, future)
+  noise = _settings(transforms.Disturbance, test_noise, 'test_noise')
   windows = _Windows(
       name, seed, batch_size, splits['train'], past, future, train_stride,
       train_jitter, augment, _mirror(body, swap_sides), _curriculum(curriculum)
@@ -114,6 +129,7 @@ def motion(
       'fps': fps,
       'past': past,
       'future': future,
+      'test_future': test_future,
       'classes': tuple(manifest['labels']),
       'epoch_size': windows.items,
       'unit': 'm',
@@ -121,9 +137,11 @@ def motion(
       'store': str(folder),
       'sha256': manifest['sha256'],
   }
+  left = 0 if test_left_seconds is None else round(test_left_seconds * fps)
   protocol = {
+      'left': max(left, test_future),
       'past': past,
-      'future': future,
+      'future': test_future,
       'first': round(test_first_seconds * fps),
       'stride': round(test_stride_seconds * fps),
   }
@@ -132,9 +150,21 @@ def motion(
     """Cut the segment list of a split; see `Source`."""
     if split not in splits:
       raise UserError(f'split: expected {sorted(splits)}, found {split!r}.')
-    return _segments(splits[split], split, folder, **protocol)
+    cut = _segments(splits[split], split, folder, **protocol)
+    # Rivals continue training windows, which nothing has disturbed.
+    if noise is None or split == 'train':
+      return cut
+    return {**cut, 'past': noise(cut['past']), 'clean_past': cut['past']}
 
-  return Source(info, lambda step: dataset[step], segments)
+  def train(step: int) -> Batch:
+    if not windows.items:
+      raise UserError(
+          f'data.name: {name!r} has no training split; it can be evaluated, as '
+          'config.eval.data, by a model that was trained on other data.'
+      )
+    return dataset[step]
+
+  return Source(info, train, segments)
 
 
 class _Windows:
@@ -159,7 +189,7 @@ class _Windows:
           f'found {batch_size}, {stride}, {jitter}.'
       )
     self.items = transforms.training_items(len(self.starts), stride)
-    if self.items < 1:
+    if self.items < 1 and split.lengths.size:
       raise UserError(
           f'data.train_stride: expected at most {len(self.starts)}, the start '
           f'frames of windows of {past + future} frames in the training split '
@@ -246,15 +276,15 @@ def _split(
 
 def _segments(
     rows: _Split, split: str, folder: pathlib.Path, *, past: int, future: int,
-    first: int, stride: int
+    left: int, first: int, stride: int
 ) -> Batch:
   starts, clip = transforms.segment_starts(
-      rows.offsets, rows.lengths, past=past, future=future, first=first,
+      rows.offsets, rows.lengths, past=past, future=left, first=first,
       stride=stride
   )
   if not starts.size:
     raise DataError(
-        folder, f'split {split!r}', f'a clip of at least {first + future} '
+        folder, f'split {split!r}', f'a clip of at least {first + left} '
         'frames (data.test_first_seconds and the future)',
         f'{rows.lengths.max(initial=0)} frames in the longest of '
         f'{len(rows.lengths)}'
@@ -280,17 +310,32 @@ def _mirror(
   return transforms.mirror_joints(body.nodes) if swap_sides else None
 
 
+def _test_future(seconds: float | None, fps: float, future: int) -> int:
+  frames = future if seconds is None else round(seconds * fps)
+  if frames < future:
+    raise UserError(
+        'data.test_future_seconds: expected at least data.future_seconds, '
+        f'{future} frames, found {frames}.'
+    )
+  return frames
+
+
 def _curriculum(
     settings: Mapping[str, Any] | None
 ) -> transforms.Curriculum | None:
+  if settings is not None:
+    settings = {**settings, 'buckets': tuple(settings.get('buckets', ()))}
+  return _settings(transforms.Curriculum, settings, 'curriculum')
+
+
+def _settings(
+    kind: Callable[..., Any], settings: Mapping[str, Any] | None, name: str
+) -> Any:
+  """Build the dataclass `kind`, or None; refuse fields that it lacks."""
   if settings is None:
     return None
-  known = {field.name for field in dataclasses.fields(transforms.Curriculum)}
-  unknown = set(settings) - known
+  known = sorted(inspect.signature(kind).parameters)
+  unknown = sorted(set(settings) - set(known))
   if unknown:
-    raise UserError(
-        f'data.curriculum: unknown {sorted(unknown)}; it has {sorted(known)}.'
-    )
-  settings = dict(settings)
-  settings['buckets'] = tuple(settings.get('buckets', ()))
-  return transforms.Curriculum(**settings)
+    raise UserError(f'data.{name}: unknown {unknown}; it has {known}.')
+  return kind(**settings)

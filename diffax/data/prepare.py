@@ -17,9 +17,9 @@ import numpy as np
 import rich
 from rich import progress
 
-from diffax.body.skeletons import AMASS21, Skeleton
-from diffax.data import amass, clips, cmu, files, mapping, readers, store
-from diffax.data import synthetic
+from diffax.body.skeletons import AMASS21, FREEMAN17, H36M16, Skeleton
+from diffax.data import amass, bandai, clips, cmu, files, freeman, h36m
+from diffax.data import mapping, readers, store, synthetic, threedpw
 from diffax.data.base import Clip, Recording
 from diffax.errors import DataError, UserError
 
@@ -152,11 +152,30 @@ def prepare_cmu(
   )
 
 
+def prepare_bandai(
+    root: files.PathLike, fps: float, max_speed: float = clips.MAX_SPEED
+) -> Work:
+  """Plan the Bandai-Namco set on AMASS21; see `diffax.data.bandai`.
+
+  Args:
+    root: folder with `motion/index.csv`.
+    fps: rate of the store.
+    max_speed: metres per second that mark a glitch; 0 cuts nothing.
+  """
+  rows = cmu.index(cmu.folder(root), bandai.DATASET)
+  return Work(
+      AMASS21, list(bandai.jobs(root, fps, max_speed)),
+      {'expected': cmu.expected(rows, fps), 'max_speed': max_speed,
+       'joints_from': 'BVH, by diffax.data.mapping'},
+  )
+
+
 def prepare_amass(
     root: files.PathLike,
     fps: float,
     body_model: str | None = None,
     max_speed: float = 0.0,
+    hands: bool = False,
 ) -> Work:
   """Plan AMASS by the published split and rate; see `diffax.data.amass`.
 
@@ -166,11 +185,13 @@ def prepare_amass(
     body_model: the user's SMPL-H folder or file; the mean body if None.
     max_speed: metres per second that mark a glitch; 0, as published, cuts
       nothing.
+    hands: keep the fingers: 51 nodes, which need the body model.
   """
   found = amass.sets(root)
   known = [name for names in amass.SPLIT.values() for name in names]
   return Work(
-      AMASS21, list(amass.jobs(root, fps, body_model, max_speed)),
+      amass.skeleton(hands),
+      list(amass.jobs(root, fps, body_model, max_speed, hands)),
       {
           'joints_from': f'SMPL-H model {body_model}' if body_model else
           'mean neutral body (approximate: no shape, no gender)',
@@ -180,6 +201,116 @@ def prepare_amass(
           'published_test_segments': amass.TEST_SEGMENTS,
       },
   )
+
+
+def prepare_h36m(
+    root: files.PathLike,
+    fps: float,
+    s8: str = 'train',
+    max_speed: float = 0.0,
+) -> Work:
+  """Plan Human3.6M by the published split; see `diffax.data.h36m.jobs`.
+
+  Args:
+    root: folder with `S1/MyPoseFeatures/D3_Positions` and so on, or with
+      `h36m/` or `Human36M/` that holds them.
+    fps: rate of the store: 50, or that divided by a whole number.
+    s8: the split of S8: train, val or, as published, both.
+    max_speed: metres per second that mark a glitch; 0, as published, cuts
+      nothing.
+  """
+  jobs = list(h36m.jobs(root, fps, s8, max_speed))
+  found = h36m.sequences(root)
+  known = [person for who in h36m.SPLIT.values() for person in who]
+  return Work(
+      H36M16, jobs,
+      {
+          'expected': h36m.expected(s8),
+          'joints_from': 'D3_Positions, 17 of 32 joints',
+          'max_speed': max_speed,
+          'sets': list(found),
+          'missing_sets': [name for name in known if name not in found],
+          's8': s8,
+          'published_test_segments': h36m.TEST_SEGMENTS,
+      },
+  )
+
+
+def prepare_freeman(
+    root: files.PathLike,
+    fps: float,
+    annotations: str | None = None,
+    protocol: str = 'published',
+    upright: str = 'negate',
+    max_speed: float = 0.0,
+) -> Work:
+  """Plan FreeMan by the published lists; see `diffax.data.freeman.jobs`.
+
+  Args:
+    root: folder with `keypoints3d/` and `ignore_list.txt`, or with `freeman/`
+      or `FreeMan/` that holds them.
+    fps: rate of the store: 30, or that divided by a whole number.
+    annotations: folder of the published lists; `annotations` beside
+      `keypoints3d` if None.
+    protocol: published or, without lists, rule.
+    upright: negate, as published, or turn, which keeps left and right.
+    max_speed: metres per second that mark a glitch; 0, as published, cuts
+      nothing.
+  """
+  jobs = list(freeman.jobs(
+      root, fps, annotations, protocol, upright, max_speed))
+  promised = {'expected': freeman.expected(root, annotations)} if (
+      protocol == 'published') else {}
+  return Work(
+      FREEMAN17, jobs,
+      {
+          **promised,
+          'joints_from': f'keypoints3d, cut as {protocol}, Z by {upright}',
+          'max_speed': max_speed,
+          'protocol': protocol,
+          'upright': upright,
+          'published_test_segments': freeman.TEST_SEGMENTS,
+      },
+  )
+
+
+def prepare_3dpw(
+    root: files.PathLike,
+    fps: float,
+    body_model: str | None = None,
+    axes: str = 'upright',
+    actors: str = 'both',
+    split: str = 'test',
+    max_speed: float = 0.0,
+) -> Work:
+  """Plan 3DPW on AMASS21, for models of AMASS; see `diffax.data.threedpw`.
+
+  Args:
+    root: folder with `3dpw/sequenceFiles` or `sequenceFiles`.
+    fps: rate of the store; the files have 60.
+    body_model: the user's SMPL-H or SMPL folder or file; if None, the bodies
+      that the files' own joints have.
+    axes: `'upright'`, or `'released'`, which mirrors all motion.
+    actors: `'both'` of a sequence, or the `'last'`, which the release keeps.
+    split: `'test'` for all sequences, as the paper evaluates, or `'folder'`
+      for the data set's own.
+    max_speed: metres per second that mark a glitch; 0, as published, cuts
+      nothing.
+  """
+  found = list(threedpw.jobs(
+      root, fps, body_model, axes, actors, split, max_speed))
+  info = {
+      'joints_from': f'body model {body_model}' if body_model else
+      'the body of each file, by its own joints',
+      'max_speed': max_speed, 'axes': axes, 'actors': actors,
+      'split_by': split,
+      'sequences': len(found),
+      'published_sequences': threedpw.SEQUENCES,
+      'published_test_segments': threedpw.TEST_SEGMENTS,
+  }
+  if actors == 'last':
+    info['expected'] = {'clips': threedpw.SEQUENCES}
+  return Work(AMASS21, found, info)
 
 
 def prepare_synthetic(
@@ -355,7 +486,19 @@ def _splits(
 
 PREPARERS: dict[str, Callable[..., Work]] = {
     'cmu': prepare_cmu,
+    'bandai': prepare_bandai,
     'amass': prepare_amass,
+    '3dpw': prepare_3dpw,
+    'h36m': prepare_h36m,
+    'freeman': prepare_freeman,
     'bvh': prepare_bvh,
     'synthetic': prepare_synthetic,
 }
+
+RATES: Mapping[str, float] = {'h36m': 50.0, 'freeman': 30.0, 'bandai': 30.0}
+"""Frames per second of sets; 60 of all others."""
+
+
+def rate(name: str) -> float:
+  """Return the rate at which a data set is stored unless said otherwise."""
+  return RATES.get(name, 60.0)

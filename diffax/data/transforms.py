@@ -11,6 +11,7 @@ References:
 from collections.abc import Sequence
 import dataclasses
 import functools
+import math
 
 import numpy as np
 
@@ -247,6 +248,65 @@ class Curriculum:
     lower, upper = self.bounds(step, future)
     high = upper + 1 if self.inclusive else upper
     return int(rng.integers(lower, high)) if high > lower else lower
+
+
+@dataclasses.dataclass(frozen=True)
+class Disturbance:
+  """How observed positions are disturbed, to test what a model makes of it.
+
+  Two readings of "noise of at most 2 cm on 25 % of the observed keypoints":
+
+      gaussian   a joint of a frame is moved with the probability `share`, by
+                 N(0, size^2) along each axis, as released: a third of the
+                 moves are longer than 1.9 sizes
+      bounded    the paper's words: of the P J positions of each past exactly
+                 round(share P J) are moved, in any direction, by a length
+                 uniform in 0 .. size
+
+  The root, to which positions refer, is never moved.
+
+  Attributes:
+    kind: `gaussian` or `bounded`.
+    size: metres.
+    share: of the positions.
+    seed: of all draws.
+
+  References:
+    Curreli et al. 2025, Sec. F.3, Table 10.
+  """
+
+  kind: str = 'gaussian'
+  size: float = 0.02
+  share: float = 0.25
+  seed: int = 0
+
+  def __post_init__(self) -> None:
+    if self.kind not in ('gaussian', 'bounded'):
+      raise UserError(
+          "data.test_noise.kind: expected 'gaussian' or 'bounded', found "
+          f'{self.kind!r}.'
+      )
+    if not (self.size >= 0 and 0 <= self.share <= 1):
+      raise UserError(
+          'data.test_noise: expected a size of 0 m or more and a share within '
+          f'[0, 1], found {self.size} and {self.share}.'
+      )
+
+  def __call__(self, past: np.ndarray) -> np.ndarray:
+    """Disturb pasts [N, P, J, 3] in metres, each by draws of its own."""
+    rng = np.random.default_rng([self.seed, 0x401])
+    shape = past.shape[:-1]
+    move = rng.standard_normal(past.shape, np.float32)
+    if self.kind == 'gaussian':
+      moved = rng.random(shape, np.float32) < self.share
+    else:
+      move /= np.linalg.norm(move, axis=-1, keepdims=True)
+      move *= rng.random((*shape, 1), np.float32)
+      # The smallest of as many random numbers are a choice without repeats.
+      order = rng.random((len(past), math.prod(shape[1:])), np.float32)
+      rank = np.argsort(np.argsort(order, axis=1), axis=1)
+      moved = (rank < round(self.share * rank.shape[1])).reshape(shape)
+    return past + np.where(moved[..., None], self.size * move, 0)
 
 
 @functools.lru_cache(maxsize=4)

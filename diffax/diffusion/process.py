@@ -18,7 +18,12 @@ lambda_t = scale_t (gamma_t (Lambda_N - 1) + 1), which for scale_t = beta_t is
 
 The ratio of noise to signal, n_t = sigma_t^2 / alpha_t^2, only rises. Its
 differences, 1 - n_s / n_t, rule every reverse step and cancel badly in
-float32, so tables keep n as the unevaluated sum of two float32 numbers.
+float32, so tables keep n as the unevaluated sum of two float32 numbers. By (3)
+it is affine in the eigenvalues, with coefficients that do not depend on them,
+
+  (5)  n_t = still_t + moving_t Lambda_N,
+
+which is how the tables follow eigenvalues that only a running program knows.
 
 References:
   Ho et al., "Denoising Diffusion Probabilistic Models", 2020, Eq. 4.
@@ -151,13 +156,7 @@ def _build(
     axis: int,
 ) -> Process:
   """Accumulate Eq. 2 and 3 from betas, variances [T, *E] in float64."""
-  powers = np.cumprod(1 - betas, 0)
-  alpha_bar = np.concatenate([np.ones_like(betas[:1]), powers])
-  totals = [np.zeros_like(variances[0])]
-  for beta, variance in zip(betas, variances):
-    totals.append((1 - beta) * totals[-1] + variance)
-  sigma_sq = np.stack(totals)
-  alpha_bar = np.broadcast_to(alpha_bar, sigma_sq.shape)
+  alpha_bar, sigma_sq = _accumulate(betas, variances)
   # A negative total is reported by _validate, not by a NumPy warning.
   alpha, sigma = np.sqrt(alpha_bar), np.sqrt(np.maximum(sigma_sq, 0))
   _validate(alpha, sigma)
@@ -167,6 +166,19 @@ def _build(
   levels = Level(*(jnp.asarray(np.float32(table)) for table in tables))
   rotation = None if basis is None else jnp.asarray(np.float32(basis))
   return Process(levels, rotation, axis)
+
+
+def _accumulate(
+    betas: np.ndarray, variances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return alphabar and sigma^2 of Eq. 2 and 3, both [T + 1, *E]."""
+  powers = np.cumprod(1 - betas, 0)
+  alpha_bar = np.concatenate([np.ones_like(betas[:1]), powers])
+  totals = [np.zeros_like(variances[0])]
+  for beta, variance in zip(betas, variances):
+    totals.append((1 - beta) * totals[-1] + variance)
+  sigma_sq = np.stack(totals)
+  return np.broadcast_to(alpha_bar, sigma_sq.shape), sigma_sq
 
 
 def _check_betas(betas: np.ndarray, rank: int) -> np.ndarray:
@@ -230,18 +242,92 @@ def nonisotropic(
   References:
     Curreli et al. 2025, Eq. 5 and 6; A.4 for other gammas and scales.
   """
-  betas, axis = _check_betas(betas, 1), _check_axis(axis, ndim)
-  gammas = np.asarray(gammas, np.float64)
-  scales = betas if scales is None else np.asarray(scales, np.float64)
-  for name, table in (('gammas', gammas), ('scales', scales)):
-    if table.shape != betas.shape:
-      raise UserError(f'{name}: expected {betas.shape}, found {table.shape}.')
+  axis = _check_axis(axis, ndim)
+  betas, gammas, scales = _check_tables(betas, gammas, scales)
   values, basis = covariance_lib.eigen(covariance)
   blended = gammas[:, None] * (values[None, :] - 1) + 1
   shape = [1] * ndim
   shape[axis] = len(values)
   variances = (scales[:, None] * blended).reshape(-1, *shape)
   return _build(betas.reshape(-1, *[1] * ndim), variances, basis, axis)
+
+
+def from_spectrum(
+    betas: np.ndarray,
+    gammas: np.ndarray,
+    values: Array,
+    basis: Array,
+    axis: int,
+    ndim: int,
+    scales: np.ndarray | None = None,
+) -> Process:
+  """Build `nonisotropic` from eigenvalues that are known at run time, Eq. 5.
+
+  For covariances that are measured while a program runs: what `nonisotropic`
+  reports of bad tables cannot be seen then.
+
+  Args:
+    betas: [T].
+    gammas: as of `nonisotropic`, within [0, 1].
+    values: eigenvalues Lambda_N [N], float32, above 0. Twelve bits of them
+      count, so that the products of Eq. 5 are exact.
+    basis: eigenvectors U [N, N], columns are directions, float32.
+    axis: axis of a sample that the basis rotates.
+    ndim: rank of one sample, without the batch.
+    scales: as of `nonisotropic`.
+
+  Returns:
+    Process with E = N on `axis` and 1 elsewhere.
+  """
+  axis = _check_axis(axis, ndim)
+  betas, gammas, scales = _check_tables(betas, gammas, scales)
+  alpha_bar, still = _accumulate(betas, scales * (1 - gammas))
+  moving = _accumulate(betas, scales * gammas)[1]
+  shape = [1] * ndim
+  shape[axis] = len(values)
+  alpha_bar, still, moving = (
+      table.reshape(-1, *[1] * ndim) for table in (alpha_bar, still, moving)
+  )
+  ratio, rest = _affine(
+      still / alpha_bar, moving / alpha_bar, values.reshape(1, *shape)
+  )
+  alpha = jnp.broadcast_to(jnp.float32(np.sqrt(alpha_bar)), ratio.shape)
+  levels = Level(alpha, alpha * jnp.sqrt(ratio), ratio, rest)
+  return Process(levels, basis, axis)
+
+
+def _check_tables(
+    betas: np.ndarray, gammas: np.ndarray, scales: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  betas = _check_betas(betas, 1)
+  gammas = np.asarray(gammas, np.float64)
+  scales = betas if scales is None else np.asarray(scales, np.float64)
+  for name, table in (('gammas', gammas), ('scales', scales)):
+    if table.shape != betas.shape:
+      raise UserError(f'{name}: expected {betas.shape}, found {table.shape}.')
+  return betas, gammas, scales
+
+
+def _affine(
+    still: np.ndarray, moving: np.ndarray, values: Array
+) -> tuple[Array, Array]:
+  """Return still + moving * values and what rounding took from it."""
+  head, coarse = np.float32(still), np.float32(moving)
+  # Numbers of twelve bits have a product of float32's twenty-four.
+  coarse = (coarse.view(np.uint32) & _TWELVE).view(np.float32)
+  bits = jax.lax.bitcast_convert_type(values, jnp.uint32) & _TWELVE
+  values = jax.lax.bitcast_convert_type(bits, jnp.float32)
+  product = coarse * values
+  total = head + product
+  part = total - head
+  lost = (head - (total - part)) + (product - part)
+  fine = np.float32(still - head) + np.float32(moving - coarse) * values
+  rest = lost + fine
+  rounded = total + rest
+  return rounded, rest - (rounded - total)
+
+
+_TWELVE = np.uint32(0xFFFFF000)
 
 
 def per_axis(betas: np.ndarray, axis: int, ndim: int) -> Process:

@@ -225,6 +225,9 @@ def multimodal(
 ) -> Multimodal:
   """Find the segments whose last observed pose is similar (Eq. 5).
 
+  Memory holds `block` rows of distances at once and the lists that are found,
+  never all N x N pairs.
+
   Args:
     last_pose: `[N, J, 3]`, metres.
     threshold: metres, norm over joints and coordinates: 0.4 on AMASS and
@@ -244,17 +247,16 @@ def multimodal(
   total = poses.shape[0]
   poses = poses.reshape(total, -1)
   rows = np.concatenate([poses, poses[:1].repeat(-total % block, 0)])
-  near = [
-      np.asarray(_within(rows[i:i + block], poses, threshold))
-      for i in range(0, total, block)
-  ]
-  close = np.concatenate([np.zeros((0, total), bool), *near])[:total]
-  if members == 'paper':
-    np.fill_diagonal(close, False)
-  counts = close.sum(1).astype(np.int32)
-  found = np.nonzero(close)[1].astype(np.int32)
+  counts, found = np.zeros(total, np.int32), [np.zeros(0, np.int32)]
+  for i in range(0, total, block):
+    close = np.array(_within(rows[i:i + block], poses, threshold))[:total - i]
+    if members == 'paper':
+      own = np.arange(len(close))
+      close[own, i + own] = False
+    counts[i:i + block] = close.sum(1)
+    found.append(np.nonzero(close)[1].astype(np.int32))
   return Multimodal(
-      np.concatenate([found, np.zeros(_CHUNK, np.int32)]),
+      np.concatenate([*found, np.zeros(_CHUNK, np.int32)]),
       (np.cumsum(counts) - counts).astype(np.int32),
       counts,
   )
@@ -359,47 +361,111 @@ def multimodal_apd(
 ) -> np.ndarray:
   """Return the diversity of each segment's multimodal truth (for Eq. 7).
 
-  All distances are made once, a block of columns at a time, and summed by
-  the membership matrix A as the diagonal of A D A^T.
-
   Args:
     futures: `[N, F, J, 3]`, metres.
     sets: the truths of S of the segments.
-    block: columns made at once.
+    block: segments compared with all others at once.
 
   Returns:
     APD `[S]` in metres, float64; 0 of fewer than two truths.
   """
-  total = futures.shape[0]
-  chosen = np.zeros((len(sets.counts), total), np.float32)
-  rows = np.repeat(np.arange(len(sets.counts)), sets.counts)
-  chosen[rows, sets.members[:len(rows)]] = 1
-  flat = np.asarray(futures, np.float32).reshape(total, -1)
-  flat = flat - flat.mean(0, keepdims=True)
-  pairs = np.zeros(len(sets.counts))
-  whole, membership = jnp.asarray(flat), jnp.asarray(chosen)
-  for i in range(0, total, block):
-    columns = np.arange(i, i + block)
-    exists = (columns < total).astype(np.float32)
-    columns = np.minimum(columns, total - 1)
-    inside = chosen[:, columns] * exists[None]
-    pairs += np.asarray(_pair_sums(whole, membership, columns, inside), float)
-  counts = sets.counts.astype(float)
+  pairs, _ = _pair_totals(futures, sets, block)
+  return _mean_of_pairs(pairs, sets.counts)
+
+
+def multimodal_apds(
+    futures: np.ndarray, sets: Multimodal, *, block: int = 512
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return the diversity with and without the segment itself, in one pass.
+
+  Args:
+    futures: `[N, F, J, 3]`, metres.
+    sets: the truths of all N segments, each itself included.
+    block: segments compared with all others at once.
+
+  Returns:
+    APD `[N]` of the truths (released) and of the truths without the segment
+    itself (paper), metres, float64; 0 of fewer than two truths.
+  """
+  pairs, own = _pair_totals(futures, sets, block)
+  others = np.where(sets.counts > 2, pairs - 2 * own, 0.0)
+  return (
+      _mean_of_pairs(pairs, sets.counts),
+      _mean_of_pairs(others, sets.counts - 1),
+  )
+
+
+def _mean_of_pairs(pairs: np.ndarray, counts: np.ndarray) -> np.ndarray:
+  counts = counts.astype(float)
   return pairs / np.maximum(counts * (counts - 1), 1)
 
 
+def _pair_totals(
+    futures: np.ndarray, sets: Multimodal, block: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Sum distances over the members of sets.
+
+  With membership A [S, N] and distances D [N, N] the sums over all pairs are
+  the diagonal of A D A^T. D is made once, a block of columns at a time, A a
+  block of rows at a time: neither is ever whole.
+
+  Returns:
+    Sums over ordered pairs `[S]`; where S = N, sums `[S]` of the distances of
+    segment s to the members of its own set.
+  """
+  total, wanted = futures.shape[0], len(sets.counts)
+  flat = np.asarray(futures, np.float32).reshape(total, -1)
+  whole = jnp.asarray(flat - flat.mean(0, keepdims=True))
+  pairs, own = np.zeros(wanted), np.zeros(wanted)
+  for i in range(0, total, block):
+    columns = np.arange(i, i + block)
+    exists = columns < total
+    columns = np.minimum(columns, total - 1)
+    distance = _distances(whole, columns)
+    for j in range(0, wanted, block):
+      chosen = _membership(sets, j, block, total)
+      inside = chosen[:, columns] & exists[None]
+      sums, itself = _pair_sums(chosen, distance, inside)
+      part = slice(j, min(j + block, wanted))
+      pairs[part] += np.asarray(sums, float)[:wanted - j]
+      if i == j:
+        own[part] = np.asarray(itself, float)[:wanted - j]
+  return pairs, own
+
+
+def _membership(
+    sets: Multimodal, begin: int, block: int, total: int
+) -> np.ndarray:
+  """Return rows of the membership matrix, `[block, total]` bool."""
+  counts = np.asarray(sets.counts[begin:begin + block])
+  chosen = np.zeros((block, total), bool)
+  if counts.sum():
+    first = int(sets.starts[begin])
+    members = np.asarray(sets.members[first:first + counts.sum()])
+    chosen[np.repeat(np.arange(len(counts)), counts), members] = True
+  return chosen
+
+
 @jax.jit
-def _pair_sums(
-    flat: Array, chosen: Array, columns: Array, inside: Array
-) -> Array:
+def _distances(flat: Array, columns: Array) -> Array:
+  """Return distances `[N, block]` of rows `[N, D]` to some of them."""
   part = flat[columns]
   gram = jnp.matmul(flat, part.T, precision=_EXACT)
   size = jnp.sum(flat**2, axis=-1)
   square = size[:, None] + size[columns][None, :] - 2 * gram
   apart = jnp.arange(flat.shape[0])[:, None] != columns[None, :]
-  distance = jnp.sqrt(jnp.maximum(square, 0)) * apart
-  sums = jnp.matmul(chosen, distance, precision=_EXACT)
-  return jnp.sum(sums * inside, axis=-1)
+  return jnp.sqrt(jnp.maximum(square, 0)) * apart
+
+
+@jax.jit
+def _pair_sums(
+    chosen: Array, distance: Array, inside: Array
+) -> tuple[Array, Array]:
+  """Return sums over chosen rows and columns inside, and the diagonal."""
+  sums = jnp.matmul(
+      chosen.astype(distance.dtype), distance, precision=_EXACT
+  )
+  return jnp.sum(sums * inside, axis=-1), jnp.diagonal(sums)
 
 
 def motion_speed(motion: Array) -> Array:
@@ -442,6 +508,42 @@ class Cmd(NamedTuple):
   std: float
 
 
+class ClassCmd(NamedTuple):
+  """CMD of the C classes of a data set.
+
+  Attributes:
+    value: metres, NaN of an absent class, `[C]`.
+    speed: mean predicted displacement, metres per frame, NaN likewise, `[C]`.
+    segments: how many, `[C]`.
+  """
+
+  value: np.ndarray
+  speed: np.ndarray
+  segments: np.ndarray
+
+
+def cmd_by_class(
+    speed: np.ndarray, labels: np.ndarray, mean_speed: np.ndarray
+) -> ClassCmd:
+  """Return the cumulative motion distance of each class (Eq. 8).
+
+  Args:
+    speed: M of each segment, averaged over its samples, `[N, F - 1]`.
+    labels: class of each segment, `[N]`.
+    mean_speed: Mbar of each class, `[C]`, from the true futures.
+
+  Returns:
+    Values by class.
+  """
+  speed, labels = np.asarray(speed, np.float64), np.asarray(labels)
+  count = np.bincount(labels, minlength=len(mean_speed))
+  course = np.full((len(mean_speed), speed.shape[1]), np.nan)
+  for c in np.flatnonzero(count):
+    course[c] = speed[labels == c].mean(0)
+  value = cmd_single(course, np.asarray(mean_speed, np.float64))
+  return ClassCmd(value, course.mean(1), count)
+
+
 def cmd(
     speed: np.ndarray,
     labels: np.ndarray,
@@ -467,15 +569,13 @@ def cmd(
     raise UserError(
         f"classes: expected 'released' or 'paper', found {classes!r}."
     )
-  speed = np.asarray(speed, np.float64)
   labels = np.asarray(labels) if classes == 'released' else np.zeros(
       len(speed), int
   )
-  weight = np.bincount(labels, minlength=len(mean_speed)).astype(float)
-  present = np.flatnonzero(weight)
-  means = np.stack([speed[labels == c].mean(0) for c in present])
-  values = cmd_single(means, np.asarray(mean_speed, np.float64)[present])
-  weight = (weight if frequency is None else np.asarray(frequency))[present]
+  found = cmd_by_class(speed, labels, mean_speed)
+  present = np.flatnonzero(found.segments)
+  weight = found.segments.astype(float) if frequency is None else frequency
+  weight, values = np.asarray(weight)[present], found.value[present]
   weight = weight / weight.sum()
   average = float(np.sum(weight * values))
   spread = float(np.sqrt(np.sum(weight * (values - average) ** 2)))

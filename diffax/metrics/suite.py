@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax.body.skeletons import Skeleton
+from diffax.metrics import calibration
 from diffax.metrics import forecasting
 from diffax.metrics import realism
 from diffax.typing import Array
@@ -48,7 +49,7 @@ class Values(NamedTuple):
     speed: mean speed of the samples `[B, F - 1]`, metres per frame, for CMD.
     curves: `[B, 101]` by name: shares of valid samples at
       `STRETCH_TOLERANCES` and `JITTER_TOLERANCES`, APD of those valid by
-      jitter, metres.
+      jitter, metres. `coverage` is `[B, K // 2]`, see `calibration.coverage`.
   """
 
   metrics: dict[str, Array]
@@ -70,13 +71,9 @@ def truth(
   Returns:
     The truth, on the device.
   """
-  sets, others = (
-      forecasting.multimodal(past[:, -1], threshold, members=members)
-      for members in ('released', 'paper')
-  )
+  sets = forecasting.multimodal(past[:, -1], threshold)
   apd, apd_others = (
-      forecasting.multimodal_apd(future, x).astype(np.float32)
-      for x in (sets, others)
+      x.astype(np.float32) for x in forecasting.multimodal_apds(future, sets)
   )
   return jax.device_put(
       Truth(np.asarray(future, np.float32), sets, apd, apd_others)
@@ -142,6 +139,7 @@ def _segment(
   metrics |= {name: value for name, (value, _) in diversity.items()} | limbs
   counted |= {name: mask for name, (_, mask) in diversity.items()}
   counted |= {name: jnp.ones((), bool) for name in limbs}
+  curves['coverage'] = calibration.coverage(pred, target)
   speed = jnp.mean(forecasting.motion_speed(pred), axis=0)
   return Values(metrics, counted, speed, curves)
 

@@ -9,7 +9,10 @@ features per node. Inside they are joint-major (see graph.py).
   (3)  g(x_t, c, t) = A(R'([R...R(a); a])),  a = A'([c; x_t])
 
 A are typed graph linear layers, R residual blocks modulated by the time, with
-attention between them, R' one that halves its width.
+attention between them, R' one that halves its width. Without attention, a
+layer without bias stands in its place,
+
+  (4)  y = x + A(norm(x)),  norm as in attention.py.
 
 References:
   Curreli et al., "Nonisotropic Gaussian Diffusion for Realistic 3D Human
@@ -23,6 +26,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from diffax.nn import recurrent
+from diffax.nn.attention import RMSNorm
 from diffax.nn.attention import TypedGraphAttention
 from diffax.nn.embed import linear
 from diffax.nn.embed import TimeEmbedding
@@ -192,6 +196,26 @@ class ResidualBlock(nn.Module):
     return h + x
 
 
+class TypedGraphMix(nn.Module):
+  """Mix the nodes as the graph says, whatever they hold (Eq. 4).
+
+  Attributes:
+    types: of the nodes, J.
+    dtype: of the computation; parameters are float32.
+  """
+
+  types: tuple[int, ...]
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Map `[J, B, D]` to `[J, B, D]`."""
+    mix = TypedGraphLinear(
+        self.types, x.shape[-1], use_bias=False, dtype=self.dtype, name='linear'
+    )
+    return x + mix(RMSNorm(name='norm')(x))
+
+
 class Denoiser(nn.Module):
   """Predict clean latents from noisy ones, a condition and the time (Eq. 3).
 
@@ -202,6 +226,7 @@ class Denoiser(nn.Module):
     depth: pairs of residual blocks.
     heads: of the attention.
     head_width: features of a head.
+    attention: False puts Eq. 4 between the blocks instead.
     dtype: of the computation; parameters and the prediction are float32.
   """
 
@@ -211,6 +236,7 @@ class Denoiser(nn.Module):
   depth: int = 4
   heads: int = 8
   head_width: int = 32
+  attention: bool = True
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -242,10 +268,7 @@ class Denoiser(nn.Module):
     )(x)
     for i in range(2 * self.depth):
       if i:
-        x = TypedGraphAttention(
-            self.types, self.heads, self.head_width, dtype=self.dtype,
-            name=f'attention_{i - 1}',
-        )(x)
+        x = self.between(i - 1)(x)
       x = ResidualBlock(
           self.types, self.width, dtype=self.dtype, name=f'block_{i}'
       )(x, time)
@@ -258,6 +281,16 @@ class Denoiser(nn.Module):
     )(x)
     x = jnp.swapaxes(x, 0, 1).astype(jnp.float32)
     return x.reshape(*batch, *x.shape[1:])
+
+  @nn.nowrap
+  def between(self, index: int) -> nn.Module:
+    """Return what stands between block `index` and the next."""
+    if not self.attention:
+      return TypedGraphMix(self.types, dtype=self.dtype, name=f'mix_{index}')
+    return TypedGraphAttention(
+        self.types, self.heads, self.head_width, dtype=self.dtype,
+        name=f'attention_{index}',
+    )
 
 
 def _nodes_first(x: Array, batch: tuple[int, ...] | None = None) -> Array:

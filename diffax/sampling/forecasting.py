@@ -8,7 +8,14 @@ Into the folder go
   diverse_N.bvh    likewise, of samples that differ most from each other
   futures.gif, futures.mp4, futures.png (a strip of poses), futures.html
 
-Poses are about the root, as models see them. A BVH file needs a root that is
+and, if the user has a model of the body, SMPL's or SMPL-H's,
+
+  closest.glb, diverse_N.glb   past and future with a skin, animated
+  closest_FRAME.obj            five poses of the closest future
+
+and bodies instead of stick figures in the page.
+
+Poses are about the root, as models see them. Files need a root that is
 somewhere: it stands still, so high that the lowest foot of the past is at 0.
 """
 
@@ -24,6 +31,8 @@ import rich.console
 import rich.table
 import rich.text
 
+from diffax.body import meshes
+from diffax.body.skeletons import AMASS21
 from diffax.body.skeletons import Skeleton
 from diffax.data import bvh
 from diffax.data import clips
@@ -39,13 +48,17 @@ from diffax.typing import Array
 from diffax.typing import Batch
 from diffax.typing import Key
 from diffax.viz import html
+from diffax.viz import mesh
 from diffax.viz import pose
 from diffax.viz import stick
 
 SampleFn = Callable[[Batch, Key], Array]
 PathLike = pathlib.Path | str
 
-FORMATS = ('npz', 'bvh', 'gif', 'mp4', 'png', 'html')
+FORMATS = ('npz', 'bvh', 'glb', 'obj', 'gif', 'mp4', 'png', 'html')
+SKINS = ('glb', 'obj')
+"""The formats that need a body model."""
+
 _NEEDS = {
     'gif': ('matplotlib', 'PIL'),
     'mp4': ('matplotlib', 'imageio_ffmpeg'),
@@ -67,6 +80,18 @@ class Segment(NamedTuple):
   truth: np.ndarray | None
 
 
+class _Skins(NamedTuple):
+  """Bodies of the motions drawn, and how well they fit.
+
+  Attributes:
+    bodies: about the root.
+    gaps: by title, how far a joint is at most from the body's, metres.
+  """
+
+  bodies: mesh.Bodies
+  gaps: Mapping[str, float]
+
+
 class _Chosen(NamedTuple):
   """A future to draw: a name for its file, a title, its number, its poses."""
 
@@ -85,6 +110,7 @@ def draw(
     start: float | None = None,
     joint_map: Mapping[str, mapping.Rule] | PathLike | None = None,
     asf: PathLike | None = None,
+    body_model: PathLike | None = None,
 ) -> dict[str, pathlib.Path]:
   """Draw futures of a clip, or without one of a test segment.
 
@@ -96,6 +122,7 @@ def draw(
     start: second of it at which the future begins.
     joint_map: as for `forecast`.
     asf: as for `forecast`.
+    body_model: as for `forecast`.
 
   Returns:
     The files by name.
@@ -110,12 +137,14 @@ def draw(
   if input is not None:
     return forecast(
         sample, model.source.info, input, workdir, seed=seed, start=start,
-        joint_map=joint_map, asf=asf
+        joint_map=joint_map, asf=asf, body_model=body_model
     )
   for name, value in (('start', start), ('joint_map', joint_map), ('asf', asf)):
     if value is not None:
       raise UserError(f'--{name}: expected with --input, found without.')
-  return forecast_segment(sample, model.source, workdir, seed=seed)
+  return forecast_segment(
+      sample, model.source, workdir, seed=seed, body_model=body_model
+  )
 
 
 def forecast(
@@ -130,6 +159,7 @@ def forecast(
     asf: PathLike | None = None,
     diverse: int = 4,
     formats: Sequence[str] | None = None,
+    body_model: PathLike | None = None,
 ) -> dict[str, pathlib.Path]:
   """Draw futures of a user's clip.
 
@@ -145,7 +175,10 @@ def forecast(
       them; see `data.mapping`.
     asf: skeleton of an `.amc`, if it is not beside it.
     diverse: how many diverse futures to draw and write as BVH.
-    formats: some of `FORMATS`; by default all that installed packages allow.
+    formats: some of `FORMATS`; by default all that installed packages and the
+      body model allow.
+    body_model: the user's file of SMPL or SMPL-H, or a folder of them; if it
+      cannot be used that is printed, and the page shows stick figures.
 
   Returns:
     The files by name. `futures.npz` holds `positions [K, F, J + 1, 3]` and
@@ -158,9 +191,10 @@ def forecast(
       frames per second than the model.
     UserError: an argument is wrong.
   """
-  kinds = _formats(formats, diverse)
+  body = _body(body_model, info['skeleton'], formats)
+  kinds = _formats(formats, diverse, body)
   segment = _read(input_path, info, start, joint_map, asf)
-  return _write(sample_fn, info, segment, workdir, seed, diverse, kinds)
+  return _write(sample_fn, info, segment, workdir, seed, diverse, kinds, body)
 
 
 def forecast_segment(
@@ -173,6 +207,7 @@ def forecast_segment(
     segment: int | None = None,
     diverse: int = 4,
     formats: Sequence[str] | None = None,
+    body_model: PathLike | None = None,
 ) -> dict[str, pathlib.Path]:
   """Draw futures of a segment of the data.
 
@@ -185,6 +220,7 @@ def forecast_segment(
     segment: its index; by default one is drawn.
     diverse: as for `forecast`.
     formats: as for `forecast`.
+    body_model: as for `forecast`.
 
   Returns:
     The files by name, as `forecast`.
@@ -192,7 +228,8 @@ def forecast_segment(
   Raises:
     UserError: an argument is wrong.
   """
-  kinds = _formats(formats, diverse)
+  body = _body(body_model, source.info['skeleton'], formats)
+  kinds = _formats(formats, diverse, body)
   arrays = source.segments(split)
   total = len(arrays['past'])
   if segment is None and total:
@@ -209,10 +246,33 @@ def forecast_segment(
       arrays['past'][segment],
       arrays['future'][segment],
   )
-  return _write(sample_fn, info, found, workdir, seed, diverse, kinds)
+  return _write(sample_fn, info, found, workdir, seed, diverse, kinds, body)
 
 
-def _formats(formats: Sequence[str] | None, diverse: int) -> tuple[str, ...]:
+def _body(
+    body_model: PathLike | None, skeleton: Skeleton,
+    formats: Sequence[str] | None
+) -> meshes.Model | None:
+  """Load the body model, or say why there is none and do without it."""
+  if body_model is None:
+    return None
+  try:
+    if skeleton.joints[:meshes.JOINTS] != AMASS21.joints:
+      raise UserError(
+          f'body_model: expected the joints of {AMASS21.name}, which a body '
+          f'can be fitted to, found skeleton {skeleton.name}.'
+      )
+    return meshes.load(body_model)
+  except UserError as error:
+    if set(SKINS) & set(formats or ()):
+      raise
+    print(f'No bodies drawn, but stick figures: {error}')
+    return None
+
+
+def _formats(
+    formats: Sequence[str] | None, diverse: int, body: meshes.Model | None
+) -> tuple[str, ...]:
   """Check formats, or find those whose packages are there."""
   if diverse < 0:
     raise UserError(f'diverse: expected 0 or more, found {diverse}.')
@@ -223,6 +283,10 @@ def _formats(formats: Sequence[str] | None, diverse: int) -> tuple[str, ...]:
       )
   kept = []
   for kind in FORMATS if formats is None else formats:
+    if kind in SKINS and body is None:
+      if formats is None:
+        continue
+      raise UserError(f'formats: {kind!r} needs a body_model, found none.')
     lost = [p for p in _NEEDS.get(kind, ()) if not _installed(p)]
     if lost and formats is not None:
       raise pose.missing(lost[0])
@@ -282,10 +346,14 @@ def _read(
 
 def _write(
     sample_fn: SampleFn, info: Mapping[str, Any], segment: Segment,
-    workdir: PathLike, seed: int, diverse: int, kinds: Sequence[str]
+    workdir: PathLike, seed: int, diverse: int, kinds: Sequence[str],
+    body: meshes.Model | None
 ) -> dict[str, pathlib.Path]:
   futures = _sample(sample_fn, segment, seed, info['skeleton'])
   chosen = _choose(futures, segment.truth, diverse)
+  skins = None
+  if body is not None and {'html', *SKINS} & set(kinds):
+    skins = _skins(segment, chosen, body)
   skeleton, fps = info['skeleton'], float(info['fps'])
   folder = pathlib.Path(workdir)
   written: dict[str, pathlib.Path] = {}
@@ -300,11 +368,14 @@ def _write(
       written[name] = pose.writable(folder / name)
       gap = _save_bvh(written[name], segment.past, choice.motion, skeleton, fps)
       notes[name] = f'rigid bones, joints within {1000 * gap:.0f} mm'
+  if skins is not None:
+    for name, note in _save_meshes(folder, chosen, skins, fps, kinds).items():
+      written[name], notes[name] = folder / name, note
   drawn = [kind for kind in kinds if kind in ('gif', 'mp4', 'png')]
   for kind in drawn + ['html'] * ('html' in kinds):
     name = f'futures.{kind}'
     written[name] = folder / name
-    _draw(written[name], segment, chosen, skeleton, fps)
+    _draw(written[name], segment, chosen, skeleton, fps, skins)
     notes[name] = _SHOWS[kind]
   _report(segment.name, written, notes)
   # Not in the table, which would break a long path.
@@ -312,6 +383,8 @@ def _write(
   return written
 
 
+_POSES = 5
+_TRUTH = 'ground truth'
 _SHOWS = {
     'gif': 'animation',
     'mp4': 'film',
@@ -360,6 +433,51 @@ def _choose(
         f'diverse_{number}', f'diverse {number}', int(index), futures[index]
     ))
   return chosen
+
+
+def _skins(
+    segment: Segment, chosen: Sequence[_Chosen], body: meshes.Model
+) -> _Skins:
+  """Fit the body to the motions drawn; its shape is that of the past."""
+  observed = _with_root(segment.past)[:, :meshes.JOINTS]
+  shape = meshes.shape_of(observed, body)
+  past = meshes.vertices(meshes.fit(observed, body, shape), body)
+  motions = {choice.title: choice.motion for choice in chosen}
+  if segment.truth is not None:
+    motions[_TRUTH] = segment.truth
+  fits = {
+      title: meshes.fit(_with_root(motion)[:, :meshes.JOINTS], body, shape)
+      for title, motion in motions.items()
+  }
+  futures = {title: meshes.vertices(fit, body) for title, fit in fits.items()}
+  return _Skins(
+      mesh.Bodies(body.faces, body.skin.rest_vertices, past, futures),
+      {title: fit.gap for title, fit in fits.items()},
+  )
+
+
+def _save_meshes(
+    folder: pathlib.Path, chosen: Sequence[_Chosen], skins: _Skins, fps: float,
+    kinds: Sequence[str]
+) -> dict[str, str]:
+  """Write bodies that stand on the ground; return notes by name of a file."""
+  faces, _, past, futures = skins.bodies
+  ground = np.array([0, 0, past[..., 2].min()], past.dtype)
+  notes = {}
+  if 'glb' in kinds:
+    for choice in chosen:
+      name = f'{choice.file}.glb'
+      whole = np.concatenate([past, futures[choice.title]]) - ground
+      mesh.write_glb(folder / name, whole, faces, fps)
+      gap = 1000 * skins.gaps[choice.title]
+      notes[name] = f'moving body, joints within {gap:.0f} mm'
+  if 'obj' in kinds:
+    future = futures[chosen[0].title]
+    for frame in np.unique(np.linspace(0, len(future) - 1, _POSES).astype(int)):
+      name = f'{chosen[0].file}_{frame:03d}.obj'
+      mesh.write_obj(folder / name, future[frame] - ground, faces)
+      notes[name] = f'body at +{(frame + 1) / fps:.2f} s'
+  return notes
 
 
 def _save(
@@ -414,19 +532,19 @@ def _parents_first(parents: Sequence[int]) -> list[int]:
 
 def _draw(
     path: pathlib.Path, segment: Segment, chosen: Sequence[_Chosen],
-    skeleton: Skeleton, fps: float
+    skeleton: Skeleton, fps: float, skins: _Skins | None
 ) -> None:
   shown = {choice.title: choice.motion for choice in chosen}
   tints = dict(zip(shown, pose.colours(len(shown))))
-  truth = 'ground truth'
   if segment.truth is not None:
-    shown = {truth: segment.truth} | shown
-    tints[truth] = pose.TRUTH
+    shown = {_TRUTH: segment.truth} | shown
+    tints[_TRUTH] = pose.TRUTH
   if path.suffix == '.html':
     html.page(
         path, segment.past, shown, skeleton, fps,
         f'Futures of {segment.name}', colours=tints,
-        reference=truth if truth in shown else None,
+        reference=_TRUTH if _TRUTH in shown else None,
+        bodies=None if skins is None else skins.bodies,
     )
     return
   whole = [np.concatenate([segment.past, motion]) for motion in shown.values()]

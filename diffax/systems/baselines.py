@@ -25,7 +25,7 @@ class ZeroVelocity:
   samples = 1
 
   def __init__(self, info: Mapping[str, Any]):
-    self._future = info['future']
+    self._future = info.get('test_future', info['future'])
 
   def __call__(self, batch: Batch, key: Key) -> Array:
     """Return `[B, 1, F, J, 3]` of `batch['past']` `[B, P, J, 3]`."""

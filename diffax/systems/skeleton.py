@@ -14,7 +14,12 @@ the joints follows the skeleton graph (`diffusion.process.nonisotropic`):
 
 of the best of K noise draws, chosen without gradients by the distance of the
 decoded motion to the truth. Batches are metres; the networks see metres
-divided by `box_size`.
+divided by `box_size`, or what else `skeleton_space` makes of them.
+
+Settings beyond those of the paper's model are the variants of its tables and
+what we add: the noise has those of `skeleton_noise`, futures longer than the
+trained ones those of `continuation`, the bones of drawn futures those of
+`skeleton_bones`.
 
 References:
   Curreli et al., "Nonisotropic Gaussian Diffusion for Realistic 3D Human
@@ -22,7 +27,7 @@ References:
   its released code differ, the released choice is the default.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any, NamedTuple
@@ -30,22 +35,23 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from diffax.body.skeletons import adjacency
 from diffax.body.skeletons import Skeleton
-from diffax.diffusion import covariance as covariances
 from diffax.diffusion import gaussian
 from diffax.diffusion import losses
 from diffax.diffusion import process as processes
-from diffax.diffusion import schedules
 from diffax.errors import UserError
 from diffax.nn.skeleton import Decoder
 from diffax.nn.skeleton import Denoiser
 from diffax.nn.skeleton import Encoder
+from diffax.systems import continuation as continuations
 from diffax.systems import generate
+from diffax.systems import skeleton_bones
+from diffax.systems import skeleton_noise
 from diffax.systems.base import System
 from diffax.systems.base import Variables
+from diffax.systems.skeleton_noise import Noise
+from diffax.systems.skeleton_space import Space
 from diffax.typing import Array
 from diffax.typing import Batch
 from diffax.typing import Key
@@ -58,6 +64,7 @@ def autoencoder(
     box_size: float,
     width: int = 96,
     encoder_layers: int = 2,
+    representation: str = 'frames',
     dtype: str = 'float32',
 ) -> System:
   """Build the first stage, the autoencoder of futures (Eq. 1).
@@ -67,6 +74,7 @@ def autoencoder(
     box_size: metres that the networks see as one.
     width: features per joint, D.
     encoder_layers: layers of the encoder's GRU.
+    representation: of motions, see `skeleton_space`.
     dtype: of the computation; parameters stay float32.
 
   Returns:
@@ -75,12 +83,15 @@ def autoencoder(
   encoder, decoder = _networks(
       info['skeleton'], width, encoder_layers, dtype
   )
+  space = Space(box_size, representation)
+  unit = 100.0 * box_size if representation == 'frames' else 1.0
+  measure = 'l1_cm' if representation == 'frames' else 'l1_coefficients'
 
   def init(key: Key, batch: Batch) -> Variables:
     return Variables(_init_networks(encoder, decoder, key, batch), {})
 
   def reconstruct(params: Params, batch: Batch, horizon: Array | None) -> Any:
-    past, future = batch['past'] / box_size, batch['future'] / box_size
+    past, future = space.enter(batch['past']), space.enter(batch['future'])
     z = encoder.apply(params['encoder'], future, horizon)
     length = future.shape[1]
     return decoder.apply(params['decoder'], past, z, length)
@@ -90,15 +101,17 @@ def autoencoder(
   ) -> tuple[Array, dict[str, Array]]:
     del frozen, key
     horizon = batch.get('horizon')
+    space.check_whole(batch['future'].shape[1], info['future'])
     recovered = reconstruct(params, batch, horizon)
-    error = motion_distance(recovered, batch['future'] / box_size, horizon)
-    return jnp.mean(error), {'l1_cm': jnp.mean(error) * box_size * 100.0}
+    future = space.enter(batch['future'])
+    error = jnp.mean(motion_distance(recovered, future, horizon))
+    return error, {measure: error * unit}
 
   def sample(
       params: Params, frozen: Params, batch: Batch, key: Key
   ) -> dict[str, Array]:
     del frozen, key
-    motion = reconstruct(params, batch, None) * box_size
+    motion = space.leave(reconstruct(params, batch, None))
     return {'motion': motion[:, None]}
 
   return System(init, loss, sample)
@@ -120,14 +133,20 @@ def diffusion(
     weight: str = 'alphabar',
     chunk: int | None = None,
     samples: int = 50,
+    representation: str = 'frames',
+    past_encoder: str = 'frozen',
+    bones: str = 'free',
+    continuation: str = 'own',
 ) -> System:
   """Build the second stage, the diffusion of latents (Eq. 2-4).
 
   Args:
-    info: of the data source: `skeleton`, `past`, `future`.
+    info: of the data source: `skeleton`, `past`, `future` and, where futures
+      of segments are longer than those of training, `test_future`.
     box_size: metres that the networks see as one.
-    process: arguments of `skeleton_process`.
-    denoiser: arguments of the denoiser: width, depth, heads, head_width.
+    process: arguments of `skeleton_noise.build`.
+    denoiser: arguments of the denoiser: width, depth, heads, head_width,
+      attention.
     sampler: `name` ddpm, ddim or dpm_solver_pp and its arguments; `steps`,
       `start` (white | matched) and `clip` (bound of z_hat; None for none).
     width: features per joint of the trained autoencoder.
@@ -140,37 +159,57 @@ def diffusion(
     weight: of the loss at t, a name of `losses.WEIGHTS`.
     chunk: draws scored at once, a divisor of K, to bound memory.
     samples: futures per past when sampling.
+    representation: of motions, that of the trained autoencoder.
+    past_encoder: that of the pasts, `frozen` as the autoencoder has it, or
+      `tuned`, a copy that is trained with the denoiser.
+    bones: of drawn futures, see `skeleton_bones`; `free` leaves them as the
+      decoder makes them.
+    continuation: how futures longer than those of training go on, see
+      `systems.continuation`.
 
   Returns:
-    A system whose `sample` draws `motion` `[B, samples, F, J, 3]`.
+    A system whose `sample` draws `motion` `[B, samples, F, J, 3]`, where F is
+    `test_future`, and whose `encode` returns the latents `past` and `future`
+    `[B, J, D]` of what a batch has.
+
+  Raises:
+    UserError: a setting is wrong.
   """
-  if selection not in SELECTIONS:
-    raise UserError(
-        f'selection: expected one of {SELECTIONS}, found {selection!r}.'
-    )
+  _one_of('selection', selection, SELECTIONS)
+  _one_of('past_encoder', past_encoder, PAST_ENCODERS)
+  _one_of('bones', bones, skeleton_bones.KINDS)
+  continuations.check(continuation)
   skeleton: Skeleton = info['skeleton']
   encoder, decoder = _networks(skeleton, width, encoder_layers, dtype)
-  noise = skeleton_process(skeleton, **process)
+  noise = _built(skeleton_noise.build, 'process', skeleton, **process)
   model = _LatentDiffusion(
       encoder=encoder,
       decoder=decoder,
-      network=Denoiser(
-          skeleton.types, latent=width, dtype=jnp.dtype(dtype), **denoiser
+      network=_built(
+          Denoiser, 'denoiser', skeleton.types, latent=width,
+          dtype=jnp.dtype(dtype), **denoiser
       ),
-      process=noise,
+      noise=noise,
       # Latents lie within the encoder's tanh.
       generate=generate.generator(noise.steps, **{'clip': 1.0, **sampler}),
       objective=functools.partial(
-          losses.mahalanobis, noise, norm=norm, weight=weight
+          losses.mahalanobis, norm=norm, weight=weight
       ),
-      box_size=box_size,
+      space=Space(box_size, representation),
       draws=relaxation,
       by_motion=selection == 'motion',
       chunk=chunk,
       samples=samples,
-      length=info['future'],
+      window=info['future'],
+      length=info.get('test_future', info['future']),
+      tuned=past_encoder == 'tuned',
+      fix_bones=functools.partial(
+          skeleton_bones.fixed, bones, skeleton.parents
+      ),
+      continuation=continuation,
   )
-  return System(model.init, model.loss, model.sample)
+  prepare = model.prepare if model.tuned or noise.measure else None
+  return System(model.init, model.loss, model.sample, model.encode, prepare)
 
 
 class Given(NamedTuple):
@@ -189,20 +228,28 @@ class Given(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _LatentDiffusion:
-  """The functions of `diffusion`, over what it builds."""
+  """The functions of `diffusion`, over what it builds.
+
+  Beside the denoiser's, parameters are `past_encoder`, if it is tuned, and the
+  numbers of the `noise`, if it is measured.
+  """
 
   encoder: Encoder
   decoder: Decoder
   network: Denoiser
-  process: processes.Process
+  noise: Noise
   generate: generate.Generate
-  objective: Callable[[Array, Array], Array]
-  box_size: float
+  objective: Callable[[processes.Process, Array, Array], Array]
+  space: Space
   draws: int
   by_motion: bool
   chunk: int | None
   samples: int
+  window: int
   length: int
+  tuned: bool
+  fix_bones: Callable[[Array, Array], Array]
+  continuation: str
 
   @property
   def shape(self) -> tuple[int, int]:
@@ -215,29 +262,53 @@ class _LatentDiffusion:
     z = jnp.zeros((1, *self.shape))
     params = self.network.init(key_params, z, z, jnp.zeros((1,), jnp.int32))
     frozen = _init_networks(self.encoder, self.decoder, key_frozen, batch)
+    if self.tuned:
+      params = {**params, 'past_encoder': frozen['encoder']}
+    if self.noise.measure:
+      params = {**params, 'noise': self.noise.unmeasured}
     return Variables(params, {'autoencoder': frozen})
 
-  def encode(self, frozen: Params, motion: Array) -> Any:
+  def prepare(
+      self, params: Params, frozen: Params, batch: Batch, key: Key
+  ) -> Params:
+    """Take over the trained encoder, and measure what it makes of futures."""
+    del key
+    if self.tuned:
+      trained = frozen['autoencoder']['encoder']
+      params = {**params, 'past_encoder': trained}
+    if self.noise.measure:
+      z = self.latents(frozen, batch['future'])
+      params = {**params, 'noise': self.noise.measure(z)}
+    return params
+
+  def process(self, params: Params) -> processes.Process:
+    """Return the forward process of latents."""
+    return self.noise.process(params.get('noise'))
+
+  def latents(self, frozen: Params, motion: Array) -> Any:
     """Return latents of motions `[B, L, J, 3]` in metres."""
     parts = frozen['autoencoder']
-    return self.encoder.apply(parts['encoder'], motion / self.box_size)
+    return self.encoder.apply(parts['encoder'], self.space.enter(motion))
 
   def decode(self, frozen: Params, past: Array, z: Array, length: int) -> Any:
-    """Return motions `[B, K, length, J, 3]` in box units."""
+    """Return motions `[B, K, length, J, 3]` as the networks see them."""
     parts = frozen['autoencoder']
     return self.decoder.apply(
-        parts['decoder'], past / self.box_size, z, length
+        parts['decoder'], self.space.enter(past), z, length
     )
 
-  def condition(self, frozen: Params, past: Array) -> Array:
+  def condition(self, params: Params, frozen: Params, past: Array) -> Array:
     """Return what the denoiser is told of the past, `[B, J, D]`."""
+    if self.tuned:
+      frozen = {'autoencoder': {'encoder': params['past_encoder']}}
     # The encoder ends in tanh already; the released denoiser adds a second.
-    return jnp.tanh(self.encode(frozen, past))
+    return jnp.tanh(self.latents(frozen, past))
 
   def predict(self, params: Params, xt: Array, given: Array, t: Array) -> Any:
     """Return z_hat of noisy latents (Eq. 3)."""
+    own = {'params': params['params']}
     # The network counts its times from 0, the process from 1 (0 is clean).
-    return self.network.apply(params, xt, given, t - 1)
+    return self.network.apply(own, xt, given, t - 1)
 
   def errors(
       self, params: Params, given: Given, noise: Array
@@ -249,14 +320,14 @@ class _LatentDiffusion:
       given: what the draws share.
       noise: `[K, B, J, D]`.
     """
-    count = noise.shape[0]
+    count, process = noise.shape[0], self.process(params)
     flat = noise.reshape(-1, *noise.shape[2:])
     z, t = (jnp.tile(x, (count,) + (1,) * (x.ndim - 1)) for x in given[:2])
-    xt = gaussian.corrupt(self.process, z, flat, t)
+    xt = gaussian.corrupt(process, z, flat, t)
     xt = jnp.swapaxes(xt.reshape(noise.shape), 0, 1)
     z_hat = self.predict(params, xt, given.condition, given.t)
     flat_hat = jnp.swapaxes(z_hat, 0, 1).reshape(flat.shape)
-    return z_hat, self.objective(flat_hat - z, t).reshape(count, -1)
+    return z_hat, self.objective(process, flat_hat - z, t).reshape(count, -1)
 
   def score(
       self, inputs: tuple[Params, Params, Batch, Given], noise: Array
@@ -266,7 +337,7 @@ class _LatentDiffusion:
     z_hat, loss = self.errors(params, given, noise)
     if not self.by_motion:
       return loss
-    future = batch['future'] / self.box_size
+    future = self.space.enter(batch['future'])
     motion = self.decode(frozen, batch['past'], z_hat, future.shape[1])
     return motion_distance(motion, future[:, None]).T
 
@@ -275,9 +346,10 @@ class _LatentDiffusion:
   ) -> tuple[Array, dict[str, Array]]:
     """Return the loss of the best of K draws."""
     key_t, key_noise = jax.random.split(key)
-    z = self.encode(frozen, batch['future'])
-    t = jax.random.randint(key_t, z.shape[:1], 1, self.process.steps + 1)
-    given = Given(z, t, self.condition(frozen, batch['past']))
+    self.space.check_whole(batch['future'].shape[1], self.window)
+    z = self.latents(frozen, batch['future'])
+    t = jax.random.randint(key_t, z.shape[:1], 1, self.noise.steps + 1)
+    given = Given(z, t, self.condition(params, frozen, batch['past']))
     noise = jax.random.normal(key_noise, (self.draws, *z.shape))
     if self.draws > 1:
       inputs = (params, frozen, batch, given)
@@ -287,13 +359,12 @@ class _LatentDiffusion:
     rms = jnp.sqrt(jnp.mean((z_hat[:, 0] - z) ** 2))
     return jnp.mean(error), {'latent_rms': rms}
 
-  def sample(
-      self, params: Params, frozen: Params, batch: Batch, key: Key
-  ) -> dict[str, Array]:
-    """Draw `motion` `[B, samples, F, J, 3]` in metres and its `latent`."""
-    past = batch['past']
-    given = self.condition(frozen, past)
-    batched = (past.shape[0], self.samples)
+  def draw(
+      self, params: Params, frozen: Params, past: Array, samples: int, key: Key
+  ) -> tuple[Array, Array]:
+    """Draw futures `[B, samples, F, J, 3]` in metres, and their latents."""
+    given = self.condition(params, frozen, past)
+    batched = (past.shape[0], samples)
 
     def denoise(xt: Array, t: Array) -> Array:
       z_hat = self.predict(
@@ -303,10 +374,37 @@ class _LatentDiffusion:
       return z_hat.reshape(xt.shape)
 
     shape = (batched[0] * batched[1], *self.shape)
-    z = self.generate(key, self.process, denoise, shape)
+    z = self.generate(key, self.process(params), denoise, shape)
     z = z.reshape(*batched, *self.shape)
-    motion = self.decode(frozen, past, z, self.length)
-    return {'motion': motion * self.box_size, 'latent': z}
+    motion = self.space.leave(self.decode(frozen, past, z, self.window))
+    return self.fix_bones(past, motion), z
+
+  def sample(
+      self, params: Params, frozen: Params, batch: Batch, key: Key
+  ) -> dict[str, Array]:
+    """Draw `motion` in metres and, of a single window, its `latent`."""
+    if self.length == self.window:
+      motion, z = self.draw(params, frozen, batch['past'], self.samples, key)
+      return {'motion': motion, 'latent': z}
+
+    def draw(key: Key, past: Array, samples: int) -> Array:
+      return self.draw(params, frozen, past, samples, key)[0]
+
+    motion = continuations.continued(
+        self.continuation, draw, key, batch, self.samples, self.window,
+        self.length
+    )
+    return {'motion': motion}
+
+  def encode(
+      self, params: Params, frozen: Params, batch: Batch, key: Key
+  ) -> dict[str, Array]:
+    """Return the latents of the `past` and the `future` of a batch."""
+    del params, key
+    return {
+        name: self.latents(frozen, batch[name])
+        for name in ('past', 'future') if name in batch
+    }
 
 
 def motion_distance(
@@ -330,69 +428,23 @@ def motion_distance(
   return jnp.sum(frames * counted, axis=1) / horizon
 
 
-def skeleton_process(
-    skeleton: Skeleton,
-    *,
-    noise: str = 'nonisotropic',
-    steps: int = 10,
-    betas: str = 'cosine',
-    gammas: str = 'released',
-    correlation: str = 'adjacency',
-    eta: float = 0.5,
-    shift: str = 'released',
-    normalise: str = 'spectral',
-    ridge: float | None = None,
-) -> processes.Process:
-  """Build the forward process of latents `[J, D]` on a skeleton.
-
-  Args:
-    skeleton: whose node graph shapes the noise.
-    noise: `nonisotropic`, or `isotropic` for white noise over the joints.
-    steps: T.
-    betas: name in `schedules.BETAS`.
-    gammas: name in `schedules.GAMMAS`, the share of the graph's covariance.
-    correlation: name in `CORRELATIONS`: A, R or R_hip of the paper.
-    eta: factor per hop of the reachability.
-    shift: `released` or `paper`, of the covariance's diagonal.
-    normalise: `spectral` or `frobenius`.
-    ridge: see `covariance.covariance`.
-
-  Returns:
-    The process; its basis turns the joint axis.
-
-  References:
-    Curreli et al. 2025, Eq. 4-6, Sec. 4.2, Tables 4, 5 and 7.
-  """
-  table = schedules.betas(betas, steps)
-  if noise == 'isotropic':
-    return processes.isotropic(table, ndim=2)
-  if noise != 'nonisotropic' or correlation not in CORRELATIONS:
-    raise UserError(
-        'process: expected noise nonisotropic or isotropic and correlation '
-        f'one of {sorted(CORRELATIONS)}, found {noise!r}, {correlation!r}.'
-    )
-  graph = CORRELATIONS[correlation](skeleton, eta)
-  sigma = covariances.covariance(graph, shift, normalise, ridge)
-  return processes.nonisotropic(
-      table,
-      schedules.gammas(gammas, table),
-      sigma,
-      axis=0,
-      ndim=2,
-      scales=schedules.scales(gammas, table),
-  )
-
-
-CORRELATIONS: Mapping[str, Callable[[Skeleton, float], np.ndarray]] = {
-    'adjacency': lambda body, eta: adjacency(body),
-    'reachability': lambda body, eta: covariances.reachability(
-        adjacency(body), eta
-    ),
-    'hip_reachability': lambda body, eta: covariances.hip_reachability(
-        adjacency(body), np.asarray(body.hips), eta
-    ),
-}
 SELECTIONS = ('motion', 'latent')
+PAST_ENCODERS = ('frozen', 'tuned')
+
+
+def _one_of(field: str, value: str, known: Sequence[str]) -> None:
+  if value not in known:
+    raise UserError(f'{field}: expected one of {known}, found {value!r}.')
+
+
+def _built(
+    function: Callable[..., Any], field: str, *given: Any, **settings: Any
+) -> Any:
+  """Call `function`, and name the section of a setting that it lacks."""
+  try:
+    return function(*given, **settings)
+  except TypeError as error:
+    raise UserError(f'config.system.{field}: {error}') from error
 
 
 def _networks(

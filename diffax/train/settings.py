@@ -18,7 +18,8 @@ _MAY_CHANGE = (
     'steps', 'epochs', 'epoch_steps', 'checkpoint', 'log_every', 'pretrained',
     'data.root', 'data.store',
     'system.sampler', 'system.guidance', 'system.switch', 'system.window',
-    'system.blend',
+    'system.blend', 'system.bones', 'system.continuation', 'system.samples',
+    'data.test_noise', 'data.test_future_seconds', 'data.test_left_seconds',
 )
 
 

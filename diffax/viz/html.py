@@ -3,6 +3,9 @@
 The page needs no network, no plug-in and no WebGL: a script of our own
 projects the joints onto canvases. Positions travel as 16-bit integers of an
 even step, below 0.1 mm for a body. `page.html#90` opens at frame 90 and waits.
+
+Motions may have bodies. Of these the page carries thinned meshes at key poses
+and draws their triangles from the farthest to the nearest, each in one shade.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +16,7 @@ import numpy as np
 
 from diffax.body.skeletons import Skeleton
 from diffax.errors import UserError
+from diffax.viz import mesh
 from diffax.viz import pose
 from diffax.viz import template
 
@@ -30,6 +34,7 @@ def page(
     colours: Mapping[str, str] | None = None,
     reference: str | None = None,
     facts: str = '',
+    bodies: mesh.Bodies | None = None,
 ) -> None:
   """Write the page: play, pause, slider, speed, rotation, toggles.
 
@@ -45,6 +50,8 @@ def page(
       others differ by default.
     reference: title of the future that can be shown behind each other.
     facts: a line below the title.
+    bodies: meshes of the past and of some futures, in the place of their
+      joints; shown instead of the stick figures, which stay a toggle.
 
   Raises:
     UserError: if arguments do not fit together or the file cannot be written.
@@ -56,9 +63,12 @@ def page(
       for name, motion in futures.items()
   }
   tints = _tints(list(full), reference) | dict(colours or {})
-  scene = _scene(start, full, skeleton, tints) | {
+  thinned = None if bodies is None else mesh.thinned(
+      bodies, len(start), {name: len(full[name]) for name in full}, fps
+  )
+  scene = _scene(start, full, skeleton, tints, thinned) | {
       'title': title,
-      'facts': facts or _facts(start, full, skeleton, fps),
+      'facts': facts or _facts(start, full, skeleton, fps, thinned),
       'fps': float(fps),
       'reference': None if reference is None else list(full).index(reference),
   }
@@ -83,7 +93,7 @@ def _check(
 
 def _scene(
     start: np.ndarray, full: Mapping[str, np.ndarray], skeleton: Skeleton,
-    tints: Mapping[str, str]
+    tints: Mapping[str, str], bodies: mesh.Thinned | None
 ) -> dict[str, Any]:
   """Return what the page's script reads of the motions."""
   # Turning about the vertical must keep the body in view.
@@ -91,6 +101,9 @@ def _scene(
   start = start - middle
   full = {name: motion - middle for name, motion in full.items()}
   reach = max(np.abs(motion).max() for motion in (start, *full.values()))
+  if bodies is not None:
+    bodies = bodies.moved(-middle)
+    reach = max(reach, bodies.reach())
   step = max(float(reach), 1e-3) / template.LARGEST
   return {
       'step': step,
@@ -100,6 +113,7 @@ def _scene(
       'heads': np.flatnonzero(pose.heads(skeleton)).tolist(),
       'azimuth': pose.camera(start, skeleton).azimuth,
       'grey': _shades(pose.PAST),
+      'skin': None if bodies is None else bodies.packed(step),
       'motions': [
           {
               'title': name,
@@ -123,11 +137,14 @@ def _tints(names: list[str], reference: str | None) -> dict[str, str]:
 
 def _facts(
     start: np.ndarray, full: Mapping[str, np.ndarray], skeleton: Skeleton,
-    fps: float
+    fps: float, bodies: mesh.Thinned | None
 ) -> str:
   longest = max(map(len, full.values()))
+  drawn = '' if bodies is None else (
+      f'; bodies thinned to {bodies.past.shape[1]} vertices'
+  )
   return (
       f'{skeleton.name}, {skeleton.num_nodes} joints, {fps:g} frames per '
       f'second; observed {len(start) / fps:.2f} s, future '
-      f'{longest / fps:.2f} s'
+      f'{longest / fps:.2f} s{drawn}'
   )

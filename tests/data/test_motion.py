@@ -166,6 +166,36 @@ def test_segments_are_the_protocol_with_their_labels(folder, clips):
   assert build(folder).segments('val')['start'].tolist() == [75, 135] * 4
 
 
+def test_segments_may_have_longer_futures_than_training(folder):
+  plain, longer = build(folder), build(folder, test_future_seconds=5.0)
+  assert longer.info['future'] == 60 and longer.info['test_future'] == 150
+  assert plain.info['test_future'] == 60
+  assert same(plain.train(3), longer.train(3))
+  rows, short = longer.segments('test'), plain.segments('test')
+  assert rows['future'].shape[1:] == (150, 21, 3)
+  assert rows['past'].shape[1:] == (15, 21, 3)
+  # Clips of 240 frames have one whole future of 150 from frame 90 on.
+  assert rows['start'].tolist() == [75] * 4
+  np.testing.assert_array_equal(rows['future'][:, :60], short['future'][::2])
+
+
+def test_noise_disturbs_the_pasts_of_segments_alone(folder):
+  plain = build(folder)
+  clean = plain.segments('test')
+  for kind in ('gaussian', 'bounded'):
+    noisy = build(folder, test_noise={'kind': kind})
+    assert same(plain.train(3), noisy.train(3))
+    assert same(plain.segments('train'), noisy.segments('train'))
+    rows, again = noisy.segments('test'), noisy.segments('test')
+    assert same(rows, again)
+    other = build(folder, test_noise={'kind': kind, 'seed': 1})
+    assert not same(rows, other.segments('test'))
+    np.testing.assert_array_equal(rows['clean_past'], clean['past'])
+    np.testing.assert_array_equal(rows['future'], clean['future'])
+    moved = (rows['past'] != clean['past']).any(-1)
+    assert rows['past'].dtype == np.float32 and 0.2 < moved.mean() < 0.3
+
+
 def test_a_lower_rate_keeps_every_second_frame(folder, clips):
   source = build(folder, fps=15)
   assert (source.info['fps'], source.info['past']) == (15, 8)
@@ -222,6 +252,10 @@ def test_absent_stores_are_prepared_once(monkeypatch, tmp_path, clips):
     ({'future_seconds': 9.0}, 'train_stride: expected at most 0'),
     ({'train_stride': 0}, 'data.train_stride >= 1'),
     ({'batch_size': 0}, 'batch_size >= 1'),
+    ({'test_future_seconds': 1.0}, 'at least .* 60 frames, found 30'),
+    ({'test_noise': {'sise': 3}}, r"test_noise: unknown \['sise'\]"),
+    ({'test_noise': {'kind': 'salt'}}, "'bounded', found 'salt'"),
+    ({'test_noise': {'share': 3}}, 'share within .0, 1., found 0.02 and 3'),
     ({'curriculum': {'rmap': 3}}, r"unknown \['rmap'\]; it has .*'ramp'"),
     ({'curriculum': {'buckets': [99]}}, 'buckets: expected lengths of 1 to 60'),
 ])

@@ -145,6 +145,34 @@ def test_buckets_end_at_the_whole_future():
     transforms.Curriculum(buckets=(21,)).lengths(20)
 
 
+def test_released_noise_moves_a_quarter_of_the_joints_by_two_centimetres():
+  past = np.full((100, 30, 21, 3), 3, np.float32)
+  noise = transforms.Disturbance()
+  move = noise(past) - past
+  moved = (move != 0).all(-1)
+  np.testing.assert_array_equal((move != 0).any(-1), moved)
+  assert abs(moved.mean() - 0.25) < 0.005
+  assert moved.sum(axis=(1, 2)).std() > 5
+  np.testing.assert_allclose(move[moved].std(0), 0.02, rtol=0.03)
+  np.testing.assert_allclose(move[moved].mean(0), 0, atol=1e-3)
+  # Draws of frames and of axes are their own.
+  assert abs(np.corrcoef(move[moved].T) - np.eye(3)).max() < 0.02
+
+
+def test_bounded_noise_moves_exactly_a_quarter_by_at_most_two_centimetres():
+  past = np.zeros((100, 30, 21, 3), np.float32)
+  move = transforms.Disturbance(kind='bounded', share=0.2)(past)
+  length = np.linalg.norm(move, axis=-1)
+  np.testing.assert_array_equal((length > 0).sum(axis=(1, 2)), 126)
+  assert length.max() <= 0.02
+  shares = np.histogram(length[length > 0], 4, (0, 0.02))[0] / (100 * 126)
+  np.testing.assert_allclose(shares, 0.25, atol=0.02)
+  # No joint, no frame and no direction is preferred.
+  np.testing.assert_allclose((length > 0).mean((0, 1)), 0.2, atol=0.04)
+  np.testing.assert_allclose((length > 0).mean((0, 2)), 0.2, atol=0.04)
+  np.testing.assert_allclose(move.mean((0, 1, 2)), 0, atol=1e-4)
+
+
 def test_every_item_once_per_epoch_and_every_batch_full():
   items, batch = 23, 7
   drawn = np.concatenate([

@@ -71,8 +71,9 @@ def test_metrics_json_holds_the_rows(result):
       'turned_neighbour', 'turned_neighbour_4',
   ]
   for row in rows.values():
-    for value in row.values():
-      assert set(value) == {'mean', 'std', 'n'}
+    for name, value in row.items():
+      if name != 'CMD by class':
+        assert set(value) == {'mean', 'std', 'n'}
   table = {
       'ADE', 'FDE', 'MAE', 'MMADE', 'MMFDE', 'APDE', 'APD', 'CMD',
       'stretch mean', 'stretch RMSE', 'jitter mean', 'jitter RMSE',
@@ -99,6 +100,41 @@ def test_zero_velocity_row_is_right(result):
   )
 
 
+def test_cmd_by_class_adds_up_to_the_whole(result):
+  for row in result[0].values():
+    classes = row['CMD by class']
+    assert {name: part['n'] for name, part in classes.items()} == {
+        'a': 6, 'b': 5
+    }
+    whole = sum(part['mean'] * part['n'] for part in classes.values()) / 11
+    np.testing.assert_allclose(row['CMD']['mean'], whole, rtol=1e-12)
+  still = result[0]['zero_velocity']['CMD by class']
+  weights = np.arange(FUTURE - 1, 0, -1).sum()
+  for part in still.values():
+    assert part['speed'] == 0.0 < part['true speed']
+    np.testing.assert_allclose(
+        part['mean'], weights * part['true speed'], rtol=1e-6
+    )
+
+
+def test_calibration_is_measured_where_there_are_several_samples(
+    result, tmp_path
+):
+  row = result[0]['model']
+  assert row['ECE']['n'] == 11 and row['ECE']['std'] is None
+  assert 0 < abs(row['ECE bias']['mean']) <= row['ECE']['mean'] < 0.4
+  copies = result[0]['zero_velocity']
+  assert copies['ECE'] == {'mean': None, 'std': None, 'n': 0}
+
+  def narrow(batch, key):
+    last = batch['past'][:, -1][:, None, None]
+    return last + 0.01 * (drawing(batch, key) - last)
+
+  row = run(tmp_path, narrow, baselines=())['model']
+  # Hardly any truth lies within: the mean of the levels 0.6 and 0.2 is lost.
+  assert row['ECE bias']['mean'] == pytest.approx(-0.4, abs=0.02)
+
+
 def test_undefined_segments_do_not_count(result):
   row = result[0]['model']
   assert row['MMADE']['n'] == row['APDE (keep all)']['n'] == 11
@@ -116,10 +152,10 @@ def test_filling_the_last_batch_changes_nothing(result, tmp_path):
   whole = run(tmp_path, batch_size=11, baselines=('nearest_neighbours',))
   name = 'nearest_neighbour_4'
   for metric, value in result[0][name].items():
-    for key, number in value.items():
+    for key, number in jax.tree_util.tree_leaves_with_path(value):
+      found = dict(jax.tree_util.tree_leaves_with_path(whole[name][metric]))
       np.testing.assert_allclose(
-          whole[name][metric][key], number, rtol=1e-5, atol=1e-7,
-          err_msg=metric,
+          found[key], number, rtol=1e-5, atol=1e-7, err_msg=metric
       )
 
 
@@ -164,10 +200,38 @@ def test_curves_are_written(result):
   assert len(curves['tolerance']['stretch %']) == 101
 
 
+def test_curves_hold_the_coverage_of_the_samples(result):
+  curves = json.loads((result[1] / 'curves.json').read_text())
+  assert curves['model']['coverage level'] == pytest.approx([0.6, 0.2])
+  assert len(curves['model']['coverage']) == 2
+  assert curves['zero_velocity']['coverage'] == []
+
+
+def test_a_classifier_of_the_set_measures_the_fid(tmp_path, capsys):
+  plan = {'steps': 2, 'batch_size': 4, 'windows': 12, 'width': 4}
+  rows = run(tmp_path, baselines=('zero_velocity',), fid=plan)
+  name = 'FID (own classifier)'
+  model, still = (rows[x][name] for x in ('model', 'zero_velocity'))
+  assert model['n'] == 44 and still['n'] == 11
+  assert 0 <= model['mean'] and model['std'] is None
+  assert model['accuracy'] == still['accuracy'] and model['chance'] == 6 / 11
+  assert json.loads((tmp_path / 'metrics.json').read_text()) == rows
+  printed = capsys.readouterr().out
+  assert model['known'] == 11 and 0 <= model['training accuracy'] <= 1
+  assert f'and {model["accuracy"]:.0%} of the 11 true futures' in ' '.join(
+      printed.split()
+  )
+  lines = [line.rstrip() for line in printed.splitlines()]
+  assert any(line.endswith(' classifier)') for line in lines)
+  assert any(line.endswith(f' {model["mean"]:.3f}') for line in lines)
+  with pytest.raises(UserError, match='eval.fid: unknown'):
+    run(tmp_path, fid={'epochs': 2})
+
+
 def test_figures_are_drawn(tmp_path):
   pytest.importorskip('matplotlib')
   run(tmp_path, baselines=('zero_velocity',), figures=True)
-  for name in ('validity.png', 'valid_diversity.png'):
+  for name in ('validity.png', 'valid_diversity.png', 'calibration.png'):
     assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
 
 

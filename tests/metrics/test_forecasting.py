@@ -1,8 +1,10 @@
 """Metrics against hand-made motions and naive loops."""
 
 import itertools
+import tracemalloc
 
 import jax
+from jax.extend import core as jex_core
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -189,6 +191,85 @@ def test_multimodal_diversity_equals_loops(crowd):
   np.testing.assert_allclose(found[100:], 0.0)
 
 
+def test_diversity_without_the_segment_itself_needs_no_second_pass(crowd):
+  futures, sets = crowd
+  pose = np.arange(150.0)[:, None, None] * np.ones((1, J, 3))
+  pose[:100], pose[148] = 0.0, pose[147]
+  sets = forecasting.multimodal(pose, 0.1)
+  others = forecasting.multimodal(pose, 0.1, members='paper')
+  found = forecasting.multimodal_apds(futures, sets, block=32)
+  for part, expected in zip(found, (sets, others)):
+    np.testing.assert_allclose(
+        part, forecasting.multimodal_apd(futures, expected, block=64),
+        rtol=1e-5, atol=1e-5,
+    )
+  # Two that share their past: a pair with the segment itself, none without.
+  assert found[0][147] > 1 and found[1][147] == 0.0
+
+
+N, BLOCK = 12_727, 256
+
+
+def sizes(function, *arguments):
+  """Return the bytes of every array of a traced function."""
+  return [
+      variable.aval.size * variable.aval.dtype.itemsize
+      for variable in _variables(jax.make_jaxpr(function)(*arguments).jaxpr)
+  ]
+
+
+def _variables(jaxpr):
+  yield from jaxpr.invars
+  for equation in jaxpr.eqns:
+    yield from equation.outvars
+    for inner in jex_core.jaxprs_in_params(equation.params):
+      yield from _variables(inner)
+
+
+def test_the_search_among_all_of_amass_never_holds_all_pairs():
+  rows, poses = (
+      jax.ShapeDtypeStruct((n, 3 * J), np.float32) for n in (BLOCK, N)
+  )
+  # One row of differences, or one block of answers: 3 MB where all pairs of
+  # the 12,727 have 162 MB as answers and 648 MB as distances.
+  largest = max(sizes(forecasting._within, rows, poses, 0.4))
+  assert largest == max(N * 3 * J * 4, BLOCK * N) < 4e6
+  memory = forecasting._within.lower(
+      rows, poses, 0.4
+  ).compile().memory_analysis()
+  assert memory.temp_size_in_bytes + memory.output_size_in_bytes < 12e6
+
+
+def test_the_diversity_of_all_truths_never_holds_all_pairs():
+  block, frames = 512, 2
+  flat = jax.ShapeDtypeStruct((N, frames * 3 * J), np.float32)
+  columns = jax.ShapeDtypeStruct((block,), np.int32)
+  assert max(sizes(forecasting._distances, flat, columns)) == block * N * 4
+  chosen, inside = (
+      jax.ShapeDtypeStruct((block, n), bool) for n in (N, block)
+  )
+  distance = jax.ShapeDtypeStruct((N, block), np.float32)
+  found = sizes(forecasting._pair_sums, chosen, distance, inside)
+  assert max(found) == block * N * 4 < 27e6
+
+
+def test_lists_and_memberships_on_the_host_are_blocked():
+  total, block = 2048, 64
+  pose = np.arange(float(total))[:, None, None] * np.ones((1, 1, 3))
+  futures = np.zeros((total, 2, 1, 3), np.float32)
+  forecasting.multimodal(pose[:block], 0.1, block=block)
+  tracemalloc.start()
+  try:
+    sets = forecasting.multimodal(pose, 0.1, block=block)
+    forecasting.multimodal_apds(futures, sets, block=block)
+    _, peak = tracemalloc.get_traced_memory()
+  finally:
+    tracemalloc.stop()
+  np.testing.assert_array_equal(sets.counts, 1)
+  # A byte for each pair would be 4 MiB.
+  assert peak < total**2 / 4
+
+
 def test_speed_of_uniform_motion():
   motion = np.zeros((6, J, 3)) + 0.3 * np.arange(6)[:, None, None]
   found = forecasting.motion_speed(motion)
@@ -208,6 +289,16 @@ def test_cmd_weighs_early_frames_and_classes():
       speed, labels, np.array([1.0, 0, 0]), frequency=np.array([0, 5, 1.0])
   )
   assert found.mean == 2.0
+
+
+def test_cmd_by_class_leaves_out_absent_ones():
+  speed = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
+  found = forecasting.cmd_by_class(
+      speed, np.array([0, 0, 2]), np.array([1.0, np.nan, 0.0])
+  )
+  np.testing.assert_array_equal(found.segments, [2, 0, 1])
+  np.testing.assert_array_equal(found.value, [3.0, np.nan, 2.0])
+  np.testing.assert_array_equal(found.speed, [1.0, np.nan, 1.0])
 
 
 def test_cmd_of_the_paper_knows_one_class():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffax.body import skeletons
+from diffax.metrics import calibration
 from diffax.metrics import forecasting
 from diffax.metrics import realism
 from diffax.metrics import suite as suites
@@ -83,6 +84,16 @@ def test_curves_rise_to_one_and_to_the_whole_diversity(case):
       values.curves['APD of valid'][full, -1], values.metrics['APD'][full],
       rtol=1e-5,
   )
+
+
+def test_coverage_is_measured_of_each_segment(case):
+  pred, future, _, values = case
+  assert values.curves['coverage'].shape == (6, 1)
+  whole = calibration.calibration(pred, future)
+  np.testing.assert_allclose(
+      values.curves['coverage'].mean(0), whole.coverage, rtol=1e-5
+  )
+  assert 0 < whole.coverage < 1
 
 
 def test_predictions_may_lie_on_several_devices(case):

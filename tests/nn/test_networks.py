@@ -135,6 +135,14 @@ def naive_attention(p, x, heads, width):
   return x + naive_linear(p['out'], out)
 
 
+def naive_mix(p, x):
+  normed = np.stack([
+      row / np.linalg.norm(row) * p['norm']['scale'] * math.sqrt(len(row))
+      for row in np.float64(x)
+  ])
+  return x + naive_linear(p['linear'], normed)
+
+
 def naive_dense(p, x):
   return np.float64(x) @ np.float64(p['kernel']) + p['bias']
 
@@ -157,7 +165,9 @@ def naive_denoiser(p, x, condition, t, width, depth, heads, head_width):
   first = x
   for i in range(2 * depth):
     x = naive_block(p[f'block_{i}'], x, time)
-    if i < 2 * depth - 1:
+    if i < 2 * depth - 1 and f'mix_{i}' in p:
+      x = naive_mix(p[f'mix_{i}'], x)
+    elif i < 2 * depth - 1:
       x = naive_attention(p[f'attention_{i}'], x, heads, head_width)
   x = naive_block(p['final_block'], np.concatenate([x, first], axis=-1), time)
   return naive_linear(p['output'], x)
@@ -362,11 +372,15 @@ def test_decoder_takes_many_latents_of_one_past():
 SMALL = dict(latent=D, width=6, depth=2, heads=2, head_width=3)
 
 
-def test_denoiser_is_eq_3():
+@pytest.mark.parametrize('attends', [True, False])
+def test_denoiser_is_eq_3_and_without_attention_eq_4(attends):
   xt, condition = noise(B, J, D), noise(B, J, D, seed=2)
   t = np.array([0, 3, 9])
-  network = Denoiser(TYPES, **SMALL)
+  network = Denoiser(TYPES, attention=attends, **SMALL)
   variables = scrambled(network, xt, condition, t)
+  between = {n for n in variables['params'] if n.startswith(('att', 'mix'))}
+  word = 'attention' if attends else 'mix'
+  assert between == {f'{word}_{i}' for i in range(3)}
   out = apply(network, variables, xt, condition, t)
   for b in range(B):
     expected = naive_denoiser(

@@ -1,9 +1,18 @@
 """Futures of clips and segments: what is read, chosen and written."""
 
+import base64
+import importlib.util
+import json
+import pathlib
+import re
+import types
+
 import jax
 import numpy as np
 import pytest
+import trimesh
 
+from diffax.body import meshes
 from diffax.body import skeletons
 from diffax.data import bvh
 from diffax.data import readers
@@ -12,6 +21,12 @@ from diffax.data.base import Source
 from diffax.errors import DataError
 from diffax.errors import UserError
 from diffax.sampling import forecasting as sampling
+
+_SPEC = importlib.util.spec_from_file_location(
+    'tubes', pathlib.Path(__file__).parents[1] / 'body' / 'tubes.py'
+)
+tubes = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tubes)
 
 AMASS = skeletons.AMASS21
 PAST, FUTURE, FPS = 6, 12, 20.0
@@ -283,3 +298,131 @@ def test_amc_with_its_skeleton_elsewhere(data_dir, tmp_path):
                     asf=cmu / 'asf' / '35.asf')
   head = AMASS.nodes.index('Head')
   assert 0.4 < model.past[0, :, head, 2].mean() < 0.9
+
+
+@pytest.fixture(scope='module')
+def body_model(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('smplh')
+  tubes.write(folder / 'neutral' / 'model.npz')
+  return folder
+
+
+def _scene(page):
+  text = page.read_text('utf-8')
+  return json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_bodies_are_written_and_shown(
+    clip, nodes, body_model, tmp_path, capsys
+):
+  files = sampling.forecast(
+      Model(), INFO, clip, tmp_path, start=1.0, diverse=1,
+      formats=('glb', 'obj', 'html'), body_model=body_model,
+  )
+  assert list(files) == [
+      'closest.glb', 'diverse_1.glb', 'closest_000.obj', 'closest_002.obj',
+      'closest_005.obj', 'closest_008.obj', 'closest_011.obj', 'futures.html',
+  ]
+  # What stands in the files is the body of the past, on the ground.
+  past = np.pad(nodes[14:20], ((0, 0), (1, 0), (0, 0)))
+  model = meshes.load(body_model)
+  skin = meshes.vertices(meshes.fit(past, model), model)
+  first, = trimesh.load(files['closest.glb'], process=False).geometry.values()
+  expected = skin[0] - [0, 0, skin[..., 2].min()]
+  np.testing.assert_allclose(
+      first.vertices, expected[:, [0, 2, 1]] * [1, 1, -1], atol=1e-5)
+  read = trimesh.load(files['closest_011.obj'], process=False)
+  assert read.faces.shape == first.faces.shape
+  assert 1.3 < np.ptp(read.vertices[:, 1]) < 2.2
+  scene = _scene(files['futures.html'])
+  titles = ['ground truth', 'closest', 'diverse 1']
+  assert sorted(scene['skin']['futures']) == sorted(titles)
+  assert len(base64.b64decode(scene['skin']['past'])) % 6 == 0
+  printed = capsys.readouterr().out
+  assert re.search(r'moving body, joints within \d+ mm', printed)
+  assert 'body at +0.60 s' in printed
+
+
+def test_by_default_bodies_are_drawn_if_there_is_a_model(
+    clip, body_model, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(sampling, '_installed', lambda package: False)
+  files = sampling.forecast(
+      Model(), INFO, clip, tmp_path, diverse=0, body_model=body_model)
+  assert list(files) == ['futures.npz', 'typical.bvh', 'typical.glb'] + [
+      f'typical_{frame:03d}.obj' for frame in (0, 2, 5, 8, 11)
+  ] + ['futures.html']
+  assert list(_scene(files['futures.html'])['skin']['futures']) == ['typical']
+
+
+def test_without_the_model_file_sticks_are_drawn_and_it_is_named(
+    clip, tmp_path, capsys
+):
+  lost = tmp_path / 'SMPLH_NEUTRAL.npz'
+  files = sampling.forecast(
+      Model(), INFO, clip, tmp_path, diverse=0, body_model=lost)
+  printed = ' '.join(capsys.readouterr().out.split())
+  assert 'No bodies drawn, but stick figures: body_model: expected' in printed
+  assert str(lost) in printed and 'smpl.is.tue.mpg.de' in printed
+  assert not [name for name in files if name.endswith(('glb', 'obj'))]
+  scene = _scene(files['futures.html'])
+  assert scene['skin'] is None and scene['motions'][0]['data']
+  # Whoever asks for bodies alone is told by an error.
+  with pytest.raises(UserError, match='found no such file'):
+    sampling.forecast(Model(), INFO, clip, tmp_path, formats=('glb',),
+                      body_model=lost)
+  with pytest.raises(UserError, match="formats: 'obj' needs a body_model"):
+    sampling.forecast(Model(), INFO, clip, tmp_path, formats=('obj',))
+
+
+@pytest.mark.parametrize('given', [True, False])
+def test_the_command_passes_the_body_model_on(
+    clip, nodes, body_model, tmp_path, monkeypatch, given
+):
+  monkeypatch.setattr(sampling, '_installed', lambda package: False)
+  arrays = {
+      'past': nodes[None, :PAST], 'future': nodes[None, PAST:PAST + FUTURE],
+      'clip': np.zeros(1, int), 'start': np.zeros(1, int),
+      'label': np.zeros(1, int),
+  }
+  source = Source(INFO, lambda step: arrays, lambda split: arrays)
+  trained = types.SimpleNamespace(
+      source=source, sample=lambda batch, key: {'motion': Model()(batch, key)})
+  files = sampling.draw(
+      trained, tmp_path, seed=0, body_model=body_model,
+      **({'input': clip, 'start': 1.0} if given else {}))
+  assert 'closest.glb' in files
+
+
+def test_a_skeleton_without_a_body_is_drawn_as_sticks(
+    body_model, tmp_path, capsys
+):
+  body = skeletons.BODY14
+  held = np.tile(0.1 * np.random.default_rng(0).normal(size=(14, 3)), (6, 1, 1))
+  arrays = {
+      'past': held[None], 'future': held[None], 'clip': np.zeros(1, int),
+      'start': np.zeros(1, int), 'label': np.zeros(1, int),
+  }
+  info = INFO | {'skeleton': body}
+  source = Source(info, lambda step: arrays, lambda split: arrays)
+  files = sampling.forecast_segment(
+      Model(frames=6), source, tmp_path, formats=('html',),
+      body_model=body_model)
+  assert 'found skeleton body14' in capsys.readouterr().out
+  assert _scene(files['futures.html'])['skin'] is None
+
+
+def test_hands_are_left_to_the_model(body_model, tmp_path):
+  body = skeletons.AMASS51
+  rest = tubes.rest(52)
+  held = np.tile((rest - rest[0])[1:], (6, 1, 1))
+  arrays = {
+      'past': held[None], 'future': held[None], 'clip': np.zeros(1, int),
+      'start': np.zeros(1, int), 'label': np.zeros(1, int),
+  }
+  info = INFO | {'skeleton': body}
+  source = Source(info, lambda step: arrays, lambda split: arrays)
+  files = sampling.forecast_segment(
+      Model(frames=6), source, tmp_path, formats=('glb',), diverse=0,
+      body_model=body_model)
+  assert list(files) == ['closest.glb']

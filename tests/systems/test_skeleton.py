@@ -15,6 +15,7 @@ from diffax import config as configs
 from diffax.body import skeletons
 from diffax.errors import UserError
 from diffax.systems import skeleton
+from diffax.systems import skeleton_noise
 from diffax.systems import SYSTEMS
 
 PAST, FUTURE, BATCH = 4, 6, 3
@@ -203,8 +204,8 @@ def test_half_precision_is_close_and_keeps_float32_parameters(batch):
 
 def test_noise_follows_the_skeleton():
   body = skeletons.AMASS21
-  white = skeleton.skeleton_process(body, noise='isotropic')
-  shaped = skeleton.skeleton_process(body)
+  white = skeleton_noise.build(body, noise='isotropic').process(None)
+  shaped = skeleton_noise.build(body).process(None)
   assert white.basis is None and shaped.basis.shape == (21, 21)
   sigma = shaped.basis * shaped.sigma[-1].T**2 @ shaped.basis.T
   linked = skeletons.adjacency(body) > 0

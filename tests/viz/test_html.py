@@ -12,10 +12,37 @@ import pytest
 from diffax.body import skeletons
 from diffax.errors import UserError
 from diffax.viz import html
+from diffax.viz import mesh
 from diffax.viz import pose
 
 AMASS = skeletons.AMASS21
 EVIL = '</script><b>"A & B"</b> {{data}}'
+
+
+def _bodies(motion):
+  """Return octahedra around joints `[L, 22, 3]`: `[L, 132, 3]`, and faces."""
+  tips = 0.09 * np.concatenate([np.eye(3), -np.eye(3)])
+  faces = [(0, 1, 2), (1, 3, 2), (3, 4, 2), (4, 0, 2),
+           (1, 0, 5), (3, 1, 5), (4, 3, 5), (0, 4, 5)]
+  faces = np.array(faces) + 6 * np.arange(22)[:, None, None]
+  skin = motion[:, :, None] + tips
+  return skin.reshape(len(motion), 132, 3), faces.reshape(-1, 3)
+
+
+@pytest.fixture(scope='module')
+def bodied(swing, tmp_path_factory):
+  """A page of which the first and last motion have a body."""
+  path = tmp_path_factory.mktemp('bodied') / 'a.html'
+  skin, faces = _bodies(swing)
+  futures = {'ground truth': swing[10:], 'constructor': swing[10:],
+             EVIL: swing[10:31]}
+  bodies = mesh.Bodies(faces, skin[0], skin[:10], {
+      'ground truth': skin[10:], EVIL: skin[10:31]})
+  html.page(
+      path, swing[:10], futures, AMASS, 45.0, EVIL, bodies=bodies,
+      reference='ground truth',
+  )
+  return path
 
 
 @pytest.fixture(scope='module')
@@ -59,6 +86,43 @@ def test_the_scene_names_bones_sides_and_colours(page):
   assert scene['reference'] == 0 and scene['fps'] == 20
   assert scene['motions'][0]['tints'][0] == pose.TRUTH
   assert scene['motions'][1]['tints'][0] == pose.CLOSEST
+
+
+def test_bodies_survive_to_a_tenth_of_a_millimetre(bodied, swing):
+  scene = _scene(bodied)
+  skin, faces = _bodies(swing)
+  skin = skin - np.append(swing[9, 0, :2], 0)
+
+  def decode(text):
+    numbers = np.frombuffer(base64.b64decode(text), '<i2')
+    return numbers.reshape(-1, 132, 3) * scene['step']
+
+  # 45 frames per second and 15 key poses: each third, and the last.
+  assert scene['skin']['stride'] == 3
+  np.testing.assert_allclose(
+      decode(scene['skin']['past']), skin[[0, 3, 6, 9]], atol=1e-4)
+  futures = scene['skin']['futures']
+  assert set(futures) == {'ground truth', EVIL}
+  np.testing.assert_allclose(
+      decode(futures['ground truth']), skin[[*range(10, 39, 3), 39]], atol=1e-4)
+  np.testing.assert_allclose(
+      decode(futures[EVIL]), skin[[*range(10, 29, 3), 30]], atol=1e-4)
+  packed = np.frombuffer(base64.b64decode(scene['skin']['faces']), '<i2')
+  np.testing.assert_array_equal(packed.reshape(-1, 3), faces)
+  assert scene['facts'].endswith('; bodies thinned to 132 vertices')
+
+
+def test_without_bodies_the_page_has_no_skin(page):
+  assert _scene(page)['skin'] is None
+
+
+def test_bodies_of_other_motions_are_refused(swing, tmp_path):
+  skin, faces = _bodies(swing)
+  bodies = mesh.Bodies(faces, skin[0], skin, {'two': skin})
+  with pytest.raises(UserError, match="expected those of .'one'., found 'two'"):
+    html.page(tmp_path / 'a.html', swing, {'one': swing}, AMASS, 20.0, 'title',
+              bodies=bodies)
+  assert not list(tmp_path.iterdir())
 
 
 def test_titles_cannot_leave_their_place(page):
@@ -162,6 +226,87 @@ def test_a_browser_reads_the_positions_that_were_written(
   np.testing.assert_allclose(
       np.reshape(read, (3, 22, 3)), centred[[9, 12, 29]], atol=1e-4
   )
+
+
+def test_a_browser_reads_bodies_between_the_key_poses(
+    bodied, swing, browse, tmp_path
+):
+  probe = (
+      '<script>document.body.dataset.read = JSON.stringify('
+      '[4, 9, 10, 14, 30, 31, 39].map(f => [...skinOf(motions[2], f)]));'
+      'document.body.dataset.bare = skinOf(motions[1], 20);</script></body>'
+  )
+  probed = tmp_path / 'probed.html'
+  text = bodied.read_text('utf-8')
+  probed.write_text(text.replace('</body>', probe), 'utf-8')
+  done = browse(probed.as_uri(), '--dump-dom')
+  assert 'CONSOLE' not in done.stderr
+  read = json.loads(re.search(r'data-read="([^"]*)"', done.stdout)[1])
+  skin = _bodies(swing)[0] - np.append(swing[9, 0, :2], 0)
+  # Frame 4 lies between 3 and 6; 14 between 13 and 16; after 30 it is over.
+  expected = [
+      (2 * skin[3] + skin[6]) / 3, skin[9], skin[10],
+      (2 * skin[13] + skin[16]) / 3, skin[30], skin[30], skin[30],
+  ]
+  np.testing.assert_allclose(
+      np.reshape(read, (7, 132, 3)), expected, atol=2e-4)
+  assert re.search(r'data-bare="null"', done.stdout)
+
+
+def test_a_browser_draws_faces_towards_it_the_nearest_last(
+    bodied, swing, browse, tmp_path
+):
+  # A pen that notes the first corner of each face, and a view along -x.
+  probe = (
+      '<script>const noted = []; mesh({beginPath() {}, lineTo() {}, fill() {},'
+      'closePath() {}, stroke() {}, moveTo(x, y) { noted.push([x, y]); }}, '
+      '(x, y, z) => [y, -z, x, 1], pastSkin.slice(0, 396), "#009e73");'
+      'document.body.dataset.read = JSON.stringify(noted);</script></body>'
+  )
+  probed = tmp_path / 'probed.html'
+  text = bodied.read_text('utf-8')
+  probed.write_text(text.replace('</body>', probe), 'utf-8')
+  done = browse(probed.as_uri(), '--dump-dom')
+  assert 'CONSOLE' not in done.stderr
+  read = json.loads(re.search(r'data-read="([^"]*)"', done.stdout)[1])
+  skin, faces = _bodies(swing)
+  corners = (skin[0] - np.append(swing[9, 0, :2], 0))[faces]
+  normals = np.cross(
+      corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+  seen = corners[normals[:, 0] > 0]
+  assert len(read) == len(seen) == len(faces) / 2
+  # The four faces of an octahedron that are seen are equally near.
+  order = np.argsort(seen[:, :, 0].sum(1), kind='stable')
+  found = np.array(read).reshape(22, 4, 2).mean(1)
+  expected = seen[order, 0].reshape(22, 4, 3).mean(1)[:, 1:] * [1, -1]
+  np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize('ticked', ['', 'bodies', 'stick figures'])
+def test_a_browser_draws_bodies_or_sticks(bodied, browse, tmp_path, ticked):
+  image = pytest.importorskip('PIL.Image')
+  # A tick, as a user would set it.
+  script = (
+      '<script>for (const label of document.querySelectorAll("label")) '
+      f'if (label.textContent === "{ticked}") label.click();</script></body>'
+  )
+  path, shot = tmp_path / 'ticked.html', tmp_path / 'ticked.png'
+  path.write_text(bodied.read_text('utf-8').replace('</body>', script), 'utf-8')
+  done = browse(f'{path.as_uri()}#25', f'--screenshot={shot}')
+  assert 'CONSOLE' not in done.stderr
+  with image.open(shot) as file:
+    pixels = np.asarray(file.convert('RGB')).astype(int)
+  # The reference on the left, below its caption.
+  left = pixels[230:, :300]
+  sticks = []
+  for side in ('left', 'right'):
+    code = pose.shade(pose.TRUTH, side)
+    tint = [int(code[i:i + 2], 16) for i in (1, 3, 5)]
+    sticks.append((np.abs(left - tint).max(-1) < 3).sum())
+  # Also where a body is pale, with its sticks inside.
+  area = (left.max(-1) - left.min(-1) > 20).sum()
+  assert (min(sticks) > 100) == bool(ticked)
+  assert (area > 5000) == (ticked != 'bodies')
 
 
 def test_a_fault_in_the_page_would_be_seen(page, browse, tmp_path):
