@@ -28,9 +28,7 @@ References:
 from collections.abc import Iterator, Mapping
 import dataclasses
 import hashlib
-import io
 import pathlib
-import pickle
 import re
 from typing import Any
 
@@ -41,6 +39,7 @@ from diffax.data import audio
 from diffax.data import dance
 from diffax.data import dance_store
 from diffax.data import files
+from diffax.data import pickles
 from diffax.data.base import Source
 from diffax.data.dance_store import FPS
 from diffax.data.dance_store import RATE
@@ -300,7 +299,7 @@ def read_3d(path: pathlib.Path) -> np.ndarray:
   Raises:
     DataError: the file is broken, has another shape, or lies on its side.
   """
-  arrays = read_pickle(path)
+  arrays = pickles.read(path)
   key = 'keypoints3d_optim'
   key = key if key in arrays else 'keypoints3d'
   points = _array(path, arrays, key, (None, 17, 3))
@@ -326,7 +325,7 @@ def read_2d(path: pathlib.Path, camera: int = 1) -> np.ndarray:
   Raises:
     DataError: the file is broken, has another shape or another rate.
   """
-  arrays = read_pickle(path)
+  arrays = pickles.read(path)
   points = _array(path, arrays, 'keypoints2d', (None, None, 17, 3))
   if len(points) < camera:
     raise DataError(
@@ -341,48 +340,6 @@ def read_2d(path: pathlib.Path, camera: int = 1) -> np.ndarray:
   poses = poses_lib.fill_gaps(poses, RATE_OF_POSES, name=str(path))
   _check_upright(path, poses)
   return poses
-
-
-class _Plain(pickle.Unpickler):
-  """Unpickle arrays and containers; refuse everything else."""
-
-  allowed = {
-      ('numpy', 'ndarray'), ('numpy', 'dtype'),
-      *((f'numpy.{core}.{module}', name) for core in ('core', '_core')
-        for module, name in (
-            ('multiarray', '_reconstruct'), ('multiarray', 'scalar'),
-            ('numeric', '_frombuffer'))),
-      ('_codecs', 'encode'),
-  }
-
-  def find_class(self, module: str, name: str) -> Any:
-    """Look up what a pickle asks for."""
-    if (module, name) not in self.allowed:
-      raise pickle.UnpicklingError(f'{module}.{name} is no array')
-    return super().find_class(module, name)
-
-
-def read_pickle(path: files.PathLike) -> dict[str, Any]:
-  """Read a pickled dictionary of arrays without running its code.
-
-  Raises:
-    DataError: the file is missing, broken, or holds anything else.
-  """
-  try:
-    found = _Plain(io.BytesIO(files.read_bytes(path)), encoding='latin1').load()
-  except DataError:
-    raise
-  except Exception as error:
-    # A damaged pickle raises whatever its bytes happen to mean.
-    raise DataError(
-        path, 'pickle', 'a dictionary of arrays',
-        f'{type(error).__name__}: {error}'
-    ) from error
-  if not isinstance(found, dict):
-    raise DataError(
-        path, 'pickle', 'a dictionary of arrays', type(found).__name__
-    )
-  return found
 
 
 def _array(

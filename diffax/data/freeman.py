@@ -30,14 +30,13 @@ import functools
 import io
 import json
 import pathlib
-import pickle
 import re
 from typing import Any
 
 import numpy as np
 
 from diffax.body.skeletons import FREEMAN17
-from diffax.data import clips, files, segments, transforms
+from diffax.data import clips, files, pickles, segments, transforms
 from diffax.data.base import Clip, Recording, check_motion, check_recording
 from diffax.errors import DataError, UserError
 
@@ -167,24 +166,6 @@ def read_points(path: files.PathLike) -> np.ndarray:
   return points.astype(np.float64)
 
 
-class _Plain(pickle.Unpickler):
-  """Unpickle arrays and containers; refuse everything else."""
-
-  allowed = {
-      ('numpy', 'ndarray'), ('numpy', 'dtype'), ('_codecs', 'encode'),
-      *((f'numpy.{core}.{module}', name) for core in ('core', '_core')
-        for module, name in (
-            ('multiarray', '_reconstruct'), ('multiarray', 'scalar'),
-            ('numeric', '_frombuffer'))),
-  }
-
-  def find_class(self, module: str, name: str) -> Any:
-    """Look up what a pickle asks for."""
-    if (module, name) not in self.allowed:
-      raise pickle.UnpicklingError(f'{module}.{name} is no array')
-    return super().find_class(module, name)
-
-
 def _arrays(path: files.PathLike) -> dict[str, Any]:
   """Read an npy file of one pickled dictionary without running its code."""
   data = io.BytesIO(files.read_bytes(path))
@@ -193,7 +174,7 @@ def _arrays(path: files.PathLike) -> dict[str, Any]:
     header = (np.lib.format.read_array_header_1_0 if version == (1, 0) else
               np.lib.format.read_array_header_2_0)
     header(data)
-    found = np.ravel(_Plain(data).load())
+    found = np.ravel(pickles.loads(data.read()))
   except Exception as error:
     # A damaged pickle raises whatever its bytes happen to mean.
     raise DataError(

@@ -36,14 +36,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import pathlib
-import pickletools
 from typing import Any
 
 import numpy as np
 
 from diffax.body import kinematics
 from diffax.body.skeletons import AMASS21
-from diffax.data import aist, amass, clips, files, segments, transforms
+from diffax.data import amass, clips, files, pickles, segments, transforms
 from diffax.data.base import Clip, Recording, check_recording
 from diffax.errors import DataError, UserError
 
@@ -120,8 +119,7 @@ def read_actors(path: files.PathLike) -> list[Actor]:
     DataError: the pickle asks for more than arrays, or a key is missing or
       holds what it should not.
   """
-  _check_memo(path)
-  arrays = aist.read_pickle(path)
+  arrays = pickles.read(path)
   poses = _entries(path, arrays, 'poses_60Hz')
   actors = []
   for number in range(len(poses)):
@@ -344,26 +342,6 @@ def _recording(
   check_recording(recording)
   _check_upright(path, number, positions)
   return recording
-
-
-def _check_memo(path: files.PathLike) -> None:
-  """Refuse a pickle whose memo is larger than the file.
-
-  The unpickler sets aside memory for the number of an entry, which a damaged
-  file may have run up to tens of gigabytes.
-  """
-  try:
-    far = any(
-        code.name.endswith('PUT') and int(number or 0) > (place or 0)
-        for code, number, place in pickletools.genops(files.read_bytes(path)))
-  except DataError:
-    raise
-  except Exception:
-    # What is wrong with it the unpickler tells.
-    return
-  if far:
-    raise DataError(path, 'pickle', 'entries in a row',
-                    'a number that no entry can have')
 
 
 def _own_body(

@@ -10,6 +10,7 @@ from diffax.body import poses as poses_lib
 from diffax.data import aist
 from diffax.data import bhs
 from diffax.data import loris
+from diffax.data import pickles
 from diffax.errors import DataError
 from diffax.errors import UserError
 
@@ -154,11 +155,11 @@ def test_code_in_a_pickle_is_not_run(tmp_path):
 
   _write(tmp_path / 'x.pkl', {'keypoints3d': Trap()})
   with pytest.raises(DataError, match='no array'):
-    aist.read_pickle(tmp_path / 'x.pkl')
+    pickles.read(tmp_path / 'x.pkl')
   assert not (tmp_path / 'sprung').exists()
   (tmp_path / 'y.pkl').write_bytes(pickle.dumps({'a': np.ones(3)})[:-9])
   with pytest.raises(DataError, match='pickle'):
-    aist.read_pickle(tmp_path / 'y.pkl')
+    pickles.read(tmp_path / 'y.pkl')
 
 
 def test_another_rate_of_aist_is_refused(tmp_path):
