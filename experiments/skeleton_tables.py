@@ -54,7 +54,7 @@ _OURS = '0.480 0.545 0.561 0.580 9.456 11.417 3.15 0.20 4.45 0.26'
 # Steps of Figure 11, by option; each is a checkpoint.
 _STEPS = {
     'brief': (100, 200, 400, 800), 'budget': (500, 1000, 2000, 3500),
-    'smoke': (5, 10), '': (5000, 10_000, 20_000, 40_000),
+    'smoke': (5, 10), '': (20_000, 40_000, 80_000, 160_000),
 }
 
 Table = dict[str, Any]
@@ -96,6 +96,11 @@ def get_config(variant: str = 'table1') -> ml_collections.ConfigDict:
   if len(data) > 1 or not made:
     raise KeyError(f'{variant}: expected one data set and some of {[*TABLES]}')
   runs = {run['name']: run for table in made for run in table.pop('runs')}
+  if 'figure11' in names:
+    # Its steps are evaluated after the training, so all have to be kept.
+    kept = {'checkpoint.every': steps(options)[0], 'checkpoint.keep': 100}
+    for run in runs.values():
+      run['set'] |= kept
   return ml_collections.ConfigDict({
       # Runs that others start from come first.
       'runs': tuple(sorted(runs.values(), key=lambda run: len(run['reuse']))),
@@ -130,10 +135,7 @@ def run(
       'name': name,
       'config': f'{path}:{",".join(variants)}' if variants else path,
       # Pictures are the cards' own business; a study wants numbers.
-      'set': {
-          'eval.figures': False, 'checkpoint.every': steps(options)[0],
-          'checkpoint.keep': 8, **dict(row.settings),
-      },
+      'set': {'eval.figures': False, **dict(row.settings)},
       'reuse': dict.fromkeys(shared, base),
   }
 

@@ -105,6 +105,16 @@ def test_tables_name_runs_that_exist(name):
       assert theirs == ours
 
 
+@pytest.mark.parametrize('option', ['smoke', 'brief', 'budget'])
+def test_the_steps_of_figure_11_are_kept(option):
+  config = skeleton_tables.get_config(f'figure11,cmu,{option}')
+  last = card('cmu', option).diffusion.steps
+  for run in config.runs:
+    every, keep = (run['set'][f'checkpoint.{k}'] for k in ('every', 'keep'))
+    step = run['set'].get('eval.step', last)
+    assert step <= last <= every * keep and step % every == 0
+
+
 @pytest.mark.parametrize('variant', ['', 'cmu', 'table4,cmu,amass', 'table0'])
 def test_studies_without_a_table_or_of_two_sets_are_refused(variant):
   with pytest.raises(KeyError):

@@ -179,6 +179,24 @@ def test_segments_may_have_longer_futures_than_training(folder):
   np.testing.assert_array_equal(rows['future'][:, :60], short['future'][::2])
 
 
+def test_segments_may_need_more_time_than_they_measure(folder):
+  rows = build(folder, test_left_seconds=5.0).segments('test')
+  assert rows['future'].shape[1:] == (60, 21, 3)
+  assert rows['start'].tolist() == [75] * 4
+  assert same(build(folder, test_left_seconds=1.0).segments('test'),
+              build(folder).segments('test'))
+
+
+def test_a_set_without_a_training_split_can_be_evaluated(tmp_path, clips):
+  rest = [clip for clip in clips if clip.split == 'test']
+  store.write(tmp_path / 'a', rest, skeletons.AMASS21, {'name': 'made'})
+  source = build(str(tmp_path / 'a'))
+  assert source.info['epoch_size'] == 0
+  assert len(source.segments('test')['past']) > 0
+  with pytest.raises(UserError, match='no training split.*config.eval.data'):
+    source.train(0)
+
+
 def test_noise_disturbs_the_pasts_of_segments_alone(folder):
   plain = build(folder)
   clean = plain.segments('test')

@@ -4,6 +4,7 @@ import json
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -258,3 +259,43 @@ def test_a_diverged_model_is_reported(tmp_path):
 def test_wrong_settings_are_named(tmp_path, options, message):
   with pytest.raises(UserError, match=message):
     run(tmp_path, **options)
+
+
+def test_only_an_oracle_sees_the_future(tmp_path):
+  seen = []
+
+  def telling(batch, key):
+    seen.append(set(batch))
+    if 'future' in batch:
+      return jnp.repeat(batch['future'][:, None], 4, axis=1)
+    return drawing(batch, key)
+
+  run(tmp_path, telling, baselines=())
+  rows = run(tmp_path, telling, baselines=(), given=('past', 'future'))
+  assert seen == [{'past'}] * 3 + [{'past', 'future'}] * 3
+  assert rows['model']['ADE']['mean'] == 0
+  with pytest.raises(UserError, match='eval.given: .*oracle'):
+    run(tmp_path, given=('label',))
+
+
+def test_disturbed_pasts_leave_the_multimodal_truth_alone(
+    result, tmp_path, monkeypatch
+):
+  noisy = {**TEST, 'clean_past': TEST['past'], 'past': TEST['past'] + 9}
+  monkeypatch.setattr(
+      sys.modules[__name__], 'SOURCE',
+      SOURCE._replace(segments=lambda split: noisy),
+  )
+  rows = run(tmp_path, baselines=('zero_velocity',))
+  still = result[0]['zero_velocity']
+  # The body stands elsewhere, but what could have followed is the same.
+  assert rows['zero_velocity']['ADE']['mean'] > still['ADE']['mean'] + 1
+  assert rows['zero_velocity']['APDE'] == still['APDE']
+  far = {**noisy, 'clean_past': np.random.default_rng(0).normal(
+      size=TEST['past'].shape).astype(np.float32)}
+  monkeypatch.setattr(
+      sys.modules[__name__], 'SOURCE',
+      SOURCE._replace(segments=lambda split: far),
+  )
+  alone = run(tmp_path, baselines=('zero_velocity',))['zero_velocity']
+  assert alone['APDE'] != still['APDE']
