@@ -170,6 +170,7 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
       'mm_threshold': 0.4,
       'fid': None,
       'paper': PAPER,
+      'figures': True,
   }
   config.benchmark = {
       'batch_size': {'autoencoder': 64, 'diffusion': 8},

@@ -1,6 +1,7 @@
 """SkeletonDiffusion's cards: every variant builds, at the printed sizes."""
 
 import importlib
+import pathlib
 
 from experiments import skeleton_amass
 from experiments import skeleton_tables
@@ -78,6 +79,7 @@ def test_data_of_the_evaluation_add_up():
   assert card('3dpw', 'long').eval.data.test_stride_seconds == 0.5
 
 
+@pytest.mark.filterwarnings('ignore:the load_module')
 @pytest.mark.parametrize('name', skeleton_tables.TABLES)
 def test_tables_name_runs_that_exist(name):
   config = skeleton_tables.get_config(f'{name},bandai,brief').to_dict()
@@ -85,6 +87,8 @@ def test_tables_name_runs_that_exist(name):
   for table in config['tables']:
     for place in study.places(table, list(runs)).values():
       assert place.row in runs
+  for each in study.expand(config, pathlib.Path('w')):
+    study.resolve(each)
   order = list(runs)
   for own, run in runs.items():
     path, _, variant = run['config'].partition(':')
