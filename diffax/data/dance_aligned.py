@@ -38,6 +38,11 @@ follows another it is turned and moved so that the hips go on where they are,
 and faded in for half a second. Before all this recordings are smoothed by a
 Gaussian of 0.03 s: jitter makes flux.
 
+A split for training is small, and tracks and dances are soon known by heart.
+There every track is also played faster and slower, as a tape would, with its
+pitch, and every dancer dances to it several times: with another recording
+first, of which the beginning is left out, and mirrored the other way.
+
 In windows of 10 s of the test (F1, one to one, 0.1 s) beats of the movement and
 the track go from 40 % as recorded to 73 %; a metronome has 33 %, the dance to
 another track 42 %. Onsets are more than beats: the track's own beats have 55 %
@@ -73,10 +78,10 @@ from diffax.data.dance_store import RATE
 from diffax.errors import DataError
 from diffax.errors import UserError
 
-VERSION = 3
+VERSION = 4
 """Of the alignment; what an older one stored is not used."""
 
-VAL_SUBJECTS, TEST_SUBJECTS = ('55', '93'), ('94',)
+VAL_SUBJECTS, TEST_SUBJECTS = ('55',), ('94',)
 VAL_TRACKS = ('singularity_aberrations', 'librosa_vibe_ace')
 TEST_TRACKS = ('singularity_orbital_elevator', 'librosa_lets_go_fishin',
                'sectoid_metal_madness')
@@ -94,6 +99,8 @@ _FIELDS = ('file', 'licence', 'artist', 'title')
 _SHORTEST, _SMOOTH, _BLUR, _EASE, _FADE = 3.0, 0.03, 0.12, 0.06, 0.5
 # Eq. 1, and how many beats of the movement and the music a pair may pass.
 _SKIPPED, _STRAIN, _NEXT, _BACK = 0.5, 1.0, 8, 16
+# Multiples of it, but for whole numbers, are spread evenly over 0 to 1.
+_GOLDEN = 0.618
 # Eq. 3, steps per frame, and the largest share of the way a pulse may cover.
 _FALL, _FINE, _MOST = 0.15, 4, 0.8
 # Reach of a beat in the spectrum, worth of a middle, worth of a silent beat.
@@ -154,6 +161,8 @@ def dance_aligned(
     store: str | None = None,
     limit_speed: float = 1.25,
     push: float = 1.0,
+    takes: int = 2,
+    speeds: Sequence[float] = (1.0, 0.84, 1.19),
     val_subjects: Sequence[str] = VAL_SUBJECTS,
     test_subjects: Sequence[str] = TEST_SUBJECTS,
     val_tracks: Sequence[str] = VAL_TRACKS,
@@ -175,6 +184,8 @@ def dance_aligned(
     store: folder of the set; by default `store.default_folder`.
     limit_speed: the bound of Eq. 2, 1 to 2.
     push: of Eq. 3, 0 to 2; with 0, and a limit of 1, all is as recorded.
+    takes: dances of every training dancer to every training track.
+    speeds: at which training tracks are played, 0.5 to 2.
     val_subjects: dancers kept for validation.
     test_subjects: dancers kept for testing.
     val_tracks: names of files, without suffix, kept for validation.
@@ -199,9 +210,18 @@ def dance_aligned(
         'data.limit_speed, data.push: expected 1 to 2, 0 to 2, found '
         f'{limit_speed:g}, {push:g}.'
     )
+  if takes < 1 or not speeds or not all(0.5 <= x <= 2 for x in speeds) or (
+      len(set(speeds)) < len(speeds)
+  ):
+    raise UserError(
+        'data.takes, data.speeds: expected 1 or more, and numbers from 0.5 to '
+        f'2, each once, found {takes}, {tuple(speeds)}.'
+    )
   options: dict[str, Any] = {
       'limit_speed': limit_speed,
       'push': push,
+      'takes': takes,
+      'speeds': list(speeds),
       'val_subjects': list(val_subjects),
       'test_subjects': list(test_subjects),
       'val_tracks': list(val_tracks),
@@ -375,7 +395,8 @@ def _period(values: np.ndarray, low: float = 0.3, high: float = 1.2) -> float:
 def assemble(
     found: Sequence[Move], tracks: Sequence[Song], *, limit_speed: float,
     push: float, val_subjects: Sequence[str], test_subjects: Sequence[str],
-    val_tracks: Sequence[str], test_tracks: Sequence[str]
+    val_tracks: Sequence[str], test_tracks: Sequence[str], takes: int = 1,
+    speeds: Sequence[float] = (1.0,)
 ) -> tuple[list[dance_store.Track], list[dance_store.Dance], dict[str, Any]]:
   """Lay every dancer of a split upon every track of it.
 
@@ -388,6 +409,8 @@ def assemble(
     test_subjects: dancers for testing.
     val_tracks: tracks for validation.
     test_tracks: tracks for testing.
+    takes: of every dancer and track of the training split.
+    speeds: at which its tracks are played.
 
   Returns:
     See `dance.prepared`.
@@ -402,14 +425,41 @@ def assemble(
   music = _divide(
       'tracks', [s.track.name for s in tracks], val_tracks, test_tracks
   )
-  dances = []
+  played, dances = [], []
   for song in tracks:
     split = music[song.track.name]
-    for subject in sorted({m.subject for m in found}):
-      if people[subject] == split:
-        own = [m for m in found if m.subject == subject]
-        dances.append(perform(own, song, split, limit_speed, push))
-  return [song.track for song in tracks], dances, _about(tracks, dances)
+    train = split == 'train'
+    for version in [at_speed(song, x) for x in speeds] if train else [song]:
+      played.append(version)
+      for subject in sorted({m.subject for m in found}):
+        if people[subject] == split:
+          own = [m for m in found if m.subject == subject]
+          dances += [
+              perform(own, version, split, limit_speed, push, take)
+              for take in range(takes if train else 1)
+          ]
+  return [song.track for song in played], dances, _about(played, dances)
+
+
+def at_speed(song: Song, speed: float) -> Song:
+  """Play a track faster or slower, its pitch with it.
+
+  Args:
+    song: the track.
+    speed: 1 is as recorded.
+
+  Returns:
+    The track itself at 1, or another of the name `TRACK@SPEED`.
+  """
+  if speed == 1:
+    return song
+  beat = song.beats / speed
+  track = dataclasses.replace(
+      song.track, name=f'{song.track.name}@{speed:g}',
+      sound=audio.resample(song.track.sound, round(speed * RATE), RATE),
+      facts={**song.track.facts, 'beats': beat.tolist(), 'played': speed},
+  )
+  return Song(track, beat)
 
 
 def _about(
@@ -432,7 +482,7 @@ def _about(
 
 def perform(
     own: Sequence[Move], song: Song, split: str, limit_speed: float,
-    push: float
+    push: float, take: int = 0
 ) -> dance_store.Dance:
   """Let a dancer dance to a whole track.
 
@@ -442,6 +492,7 @@ def perform(
     split: of the dance.
     limit_speed: of Eq. 2.
     push: of Eq. 3.
+    take: number of the dance; another is another, to the same track.
 
   Returns:
     The dance. Its `facts` have `speed`, the slowest and the fastest, `tempo`,
@@ -455,17 +506,20 @@ def perform(
   poses = np.zeros((0, len(poses_lib.JOINTS), 3))
   rows: list[dict[str, Any]] = []
   while len(poses) < frames:
-    chosen = order[len(rows) % len(order)]
+    chosen = order[(len(rows) + take) % len(order)]
+    if take and not rows:
+      chosen = later(chosen, take)
     fade = round(_FADE * FPS) if len(poses) else 0
     start = (len(poses) - fade) / FPS
     piece, row = _piece(chosen, song.beats, goals, start, limit_speed, push)
-    flip = len(rows) // len(order) % 2 == 1
+    flip = (len(rows) // len(order) + take) % 2 == 1
     poses = join(poses, _flip(piece) if flip else piece, fade)
     rows.append({**row, 'mirrored': flip})
   speeds = np.array([row['speed'] for row in rows])
   track, subject = song.track.name, own[0].subject
+  name = f'{subject}/{track}' + (f'#{take}' if take else '')
   return dance_store.Dance(
-      f'{subject}/{track}', track, poses[:frames].astype(np.float32),
+      name, track, poses[:frames].astype(np.float32),
       own[0].style, subject, split, ', '.join(m.name for m in order),
       facts={
           'tempo': round(60 / song.period, 1),
@@ -473,6 +527,27 @@ def perform(
           'matches': sum(row['matches'] for row in rows),
           'recordings': rows,
       }
+  )
+
+
+def later(recording: Move, take: int) -> Move:
+  """Leave out the first of a recording, for every take another share of it.
+
+  Args:
+    recording: of 3 s or more.
+    take: number of the dance.
+
+  Returns:
+    The rest of it, of 2 s or more.
+  """
+  frames = len(recording.poses)
+  room = max(0, frames - round(2 * FPS))
+  start = round(take * _GOLDEN % 1 * room)
+  kept = recording.beats >= start / FPS
+  return dataclasses.replace(
+      recording, poses=recording.poses[start:],
+      beats=recording.beats[kept] - start / FPS,
+      weights=recording.weights[kept],
   )
 
 

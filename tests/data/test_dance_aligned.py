@@ -43,7 +43,8 @@ def _song(
   for start in (times * 16000).astype(int):
     wave[start:start + 1600] += 0.8 * decay[:len(wave) - start]
   track = dance_store.Track(
-      name, wave.astype(np.float32), f'{name}.ogg', {'licence': 'none'})
+      name, wave.astype(np.float32), f'{name}.ogg',
+      {'licence': 'none', 'beats': times.tolist()})
   return aligned.Song(track, times)
 
 
@@ -200,6 +201,54 @@ def test_tracks_with_beats_are_read(tmp_path):
   assert [song.track.name for song in found] == ['a']
   assert found[0].track.facts['licence'] == 'CC0'
   assert found[0].period == pytest.approx(60 / 112, abs=1e-3)
+
+
+def test_training_tracks_are_played_at_other_speeds_and_danced_again(moves):
+  tracks = [_song(f's{i}', seconds=12) for i in range(3)]
+  played, dances, _ = aligned.assemble(
+      moves, tracks, limit_speed=1.25, push=1.0, val_subjects=['b'],
+      test_subjects=['c'], val_tracks=['s1'], test_tracks=['s2'],
+      takes=2, speeds=(1.0, 0.8))
+  assert [track.name for track in played] == ['s0', 's0@0.8', 's1', 's2']
+  assert [dance.name for dance in dances] == [
+      'a/s0', 'a/s0#1', 'a/s0@0.8', 'a/s0@0.8#1', 'b/s1', 'c/s2']
+  assert len(played[1].sound) == pytest.approx(15 * 16000, abs=2)
+  one, again = dances[:2]
+  assert one.poses.shape == again.poses.shape
+  assert np.abs(one.poses - again.poses).max() > 0.05
+  for made, track in ((again, played[0]), (dances[3], played[1])):
+    score = np.mean([
+        _f1(beats.kinematic_beats(dance.seen(made.poses, yaw), FPS),
+            np.asarray(track.facts['beats'])) for yaw in (0.0, 0.8, 1.6)
+    ])
+    assert score > 0.7
+
+
+def test_a_track_at_another_speed_has_its_beats_there():
+  slow = aligned.at_speed(_song(seconds=12), 0.5)
+  wave, start = slow.track.sound, (slow.beats * 16000).astype(int)
+  loud = [np.abs(wave[at:at + 1600]).mean() for at in start]
+  quiet = [np.abs(wave[at - 2400:at - 400]).mean() for at in start]
+  assert min(loud) > 3 * max(quiet)
+
+
+def test_a_take_begins_later_and_keeps_two_seconds(moves):
+  for take in range(1, 6):
+    rest = aligned.later(moves[0], take)
+    assert 2 * FPS <= len(rest.poses) < len(moves[0].poses)
+    start = len(moves[0].poses) - len(rest.poses)
+    np.testing.assert_array_equal(rest.poses[0], moves[0].poses[start])
+    np.testing.assert_allclose(
+        rest.beats, moves[0].beats[-len(rest.beats):] - start / FPS)
+
+
+@pytest.mark.parametrize('settings', [
+    {'takes': 0}, {'speeds': ()}, {'speeds': (1.0, 3.0)},
+    {'speeds': (1.0, 1.0)},
+])
+def test_takes_and_speeds_out_of_range_are_refused(settings):
+  with pytest.raises(UserError, match='data.takes, data.speeds'):
+    aligned.dance_aligned(seed=0, batch_size=1, **settings)
 
 
 @pytest.mark.parametrize('text, words', [
