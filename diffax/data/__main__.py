@@ -1,10 +1,18 @@
-"""Prepare a data set: `python -m diffax.data prepare cmu --skip_bad`."""
+"""Look at files, prepare data sets.
+
+  python -m diffax.data inspect walk.c3d song.wav
+  python -m diffax.data prepare cmu --skip_bad
+"""
 
 import argparse
-import sys
+from collections.abc import Mapping
 from collections.abc import Sequence
+import sys
+from typing import Any
 
-from diffax.data import prepare, store
+from diffax.data import inspect
+from diffax.data import prepare
+from diffax.data import store
 from diffax.errors import UserError
 
 OPTIONS: dict[str, tuple[type, str]] = {
@@ -28,6 +36,14 @@ OPTIONS: dict[str, tuple[type, str]] = {
     'seconds': (float, 'synthetic: length of a clip'),
 }
 
+LOOKS: dict[str, tuple[type, str]] = {
+    'fps': (float, 'frames per second, if the file is wrong or does not say'),
+    'rate': (float, 'samples per second of signals, likewise'),
+    'unit': (str, 'unit of length: m, cm, mm, in, ft or acclaim'),
+    'up': (str, 'the vertical axis, y or z'),
+    'asf': (str, 'the skeleton of an AMC file'),
+}
+
 
 def parser() -> argparse.ArgumentParser:
   """Return the parser of the command line."""
@@ -46,7 +62,27 @@ def parser() -> argparse.ArgumentParser:
       help='carry on after a bad file and list it')
   for name, (kind, text) in OPTIONS.items():
     command.add_argument(f'--{name}', type=kind, help=text)
+  command = commands.add_parser('inspect', help='print what is in files')
+  command.add_argument('files', nargs='+', metavar='FILE')
+  for name, (kind, text) in LOOKS.items():
+    command.add_argument(f'--{name}', type=kind, help=text)
   return main_parser
+
+
+def look(paths: Sequence[str], options: Mapping[str, Any]) -> int:
+  """Print what is in files.
+
+  Returns:
+    0, or 2 if one of them cannot be read; the others are shown.
+  """
+  status = 0
+  for path in paths:
+    try:
+      inspect.show(inspect.look(path, **options))
+    except UserError as error:
+      print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+      status = 2
+  return status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, or 2 after a mistake of the user's, told in one message.
   """
   args = parser().parse_args(argv)
+  if args.command == 'inspect':
+    return look(args.files, {
+        name: getattr(args, name) for name in LOOKS
+        if getattr(args, name) is not None})
   try:
     manifest = prepare.prepare(
         args.name, args.root, args.out, fps=args.fps or prepare.rate(args.name),

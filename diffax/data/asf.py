@@ -94,6 +94,12 @@ def read(
   recording = Recording(
       joints=tuple(bone.name for bone in rest.bones), parents=parents,
       positions=positions, fps=rate, file=str(path), unit=rest.unit,
+      notes={
+          'unit': 'stated by the skeleton: units per inch',
+          'up': 'Y: the custom of the format',
+          'rate': 'the custom of the format' if fps is None
+          else 'as the caller says',
+      },
   )
   check_recording(recording)
   return recording

@@ -24,6 +24,11 @@ QUIET = 1e-4
 _FLAT = 3
 _FULL_SCALE = 0.999
 _BLOCK = 65536
+LARGEST = 2**29
+"""Samples in a file; two hours of stereo at 32 kHz and more."""
+# Formats whose header tells the number of samples, if it tells any.
+_EXACT = ('WAV', 'FLAC', 'OGG')
+_UNKNOWN = 2**62
 
 # libsndfile's names of the format and of its samples, by suffix.
 FORMATS: Mapping[str, tuple[str, str]] = {
@@ -116,14 +121,26 @@ def load(
   _check_rate(rate)
   samples, own = _decode(path)
   _check(path, samples, own, shortest)
-  facts = describe(samples, own)
+  found = describe(samples, own)
   wave = samples.mean(axis=1, dtype=np.float32)
-  if not facts.silent and np.abs(wave).max() < QUIET:
+  if not found.silent and np.abs(wave).max() < QUIET:
     raise DataError(
         path, 'channels', 'channels that add up to a sound',
         'channels of opposite sign, silent as mono', 'Invert one of them'
     )
-  return Recording(resample(wave, own, rate), facts)
+  return Recording(resample(wave, own, rate), found)
+
+
+def facts(path: files.PathLike) -> Facts:
+  """Return the facts of a sound file, of any length.
+
+  Raises:
+    DataError: as `load`.
+    UserError: soundfile is missing.
+  """
+  samples, own = _decode(path)
+  _check(path, samples, own, 0.0)
+  return describe(samples, own)
 
 
 def describe(samples: np.ndarray, rate: int) -> Facts:
@@ -220,13 +237,37 @@ def _decode(path: files.PathLike) -> tuple[np.ndarray, int]:
   if not place.stat().st_size:
     raise DataError(path, 'file', 'a sound file', 'an empty file')
   try:
-    samples, rate = soundfile.read(place, dtype='float32', always_2d=True)
-  except (OSError, RuntimeError, ValueError) as error:
+    with soundfile.SoundFile(place) as file:
+      samples, claimed = _samples(path, file), file.frames
+      rate, exact = file.samplerate, file.format in _EXACT
+  except UserError:
+    raise
+  except (OSError, RuntimeError, ValueError, TypeError) as error:
     raise DataError(
         path, 'format', 'WAV, OGG, FLAC or MP3', f'what is none: {error}',
         'ffmpeg converts most other files'
     ) from error
+  if exact and len(samples) < claimed < _UNKNOWN:
+    raise DataError(
+        path, 'length', f'{claimed} samples, as its header says',
+        f'{len(samples)}', 'The file is cut or damaged'
+    )
   return samples, int(rate)
+
+
+def _samples(path: files.PathLike, file: Any) -> np.ndarray:
+  """Read a file block by block, whatever length its header claims."""
+  blocks, count = [], 0
+  while len(block := file.read(_BLOCK, dtype='float32', always_2d=True)):
+    blocks.append(block)
+    count += block.size
+    if count > LARGEST:
+      raise DataError(
+          path, 'length', f'at most {LARGEST} samples in all channels', 'more',
+          'Cut it into pieces'
+      )
+  return np.concatenate(blocks) if blocks else np.zeros(
+      (0, file.channels), np.float32)
 
 
 def _check(

@@ -63,16 +63,47 @@ class Clip:
 
 
 @dataclasses.dataclass(frozen=True)
+class ForcePlate:
+  """What a plate, or the ground under one foot, did to the body.
+
+  Attributes:
+    name: of the plate.
+    forces: [T, 3] float64, newtons, of the ground on the body, Z up.
+    moments: [T, 3] float64, newton metres, about `origin`.
+    pressure: [T, 3] float64, the centre of pressure, metres; NaN where the
+      plate is not loaded.
+    origin: [3] metres, the point that the moments are about.
+    corners: [4, 3] metres; None if the file does not say where the plate is.
+    rate: samples per second.
+    unit: units of force, moment and length as found, `N, Nmm, mm`.
+  """
+
+  name: str
+  forces: np.ndarray
+  moments: np.ndarray
+  pressure: np.ndarray
+  origin: np.ndarray
+  corners: np.ndarray | None
+  rate: float
+  unit: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Recording:
-  """A motion on the joints of its own file.
+  """A motion on the joints, or the markers, of its own file.
 
   Attributes:
     joints: N names.
-    parents: N indices into `joints`, -1 for the root.
-    positions: [L, N, 3] float64, metres, Z up, global.
+    parents: N indices into `joints`, -1 for the root; -1 for every marker, as
+      no marker hangs on another.
+    positions: [L, N, 3] float64, metres, Z up, global; NaN where a reader was
+      told to keep gaps.
     fps: frames per second.
     file: the file it was read from.
     unit: unit of length as found in the file.
+    plates: force plates under the motion.
+    notes: how a reader came to what the file does not plainly say, by `unit`,
+      `up` and the like.
   """
 
   joints: tuple[str, ...]
@@ -81,6 +112,37 @@ class Recording:
   fps: float
   file: str
   unit: str
+  plates: tuple[ForcePlate, ...] = ()
+  notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  @property
+  def has_bones(self) -> bool:
+    """Whether any joint hangs on another; markers hang on none."""
+    return any(parent >= 0 for parent in self.parents)
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+  """Named channels over time: angles, forces, inertial axes.
+
+  Attributes:
+    columns: C names.
+    values: [T, C] float64, in the units of the file; NaN where a reader was
+      told to keep gaps.
+    times: [T] seconds from the first sample.
+    rate: samples per second.
+    file: the file it was read from.
+    plates: what the ground did, if some columns are forces on the feet.
+    notes: see `Recording`.
+  """
+
+  columns: tuple[str, ...]
+  values: np.ndarray
+  times: np.ndarray
+  rate: float
+  file: str
+  plates: tuple[ForcePlate, ...] = ()
+  notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def reach(positions: np.ndarray, parents: Sequence[int]) -> float:
@@ -115,6 +177,7 @@ def check_motion(
     file: str,
     min_frames: int = 2,
     zero_bones: bool = False,
+    gaps: bool = False,
 ) -> None:
   """Raise unless a motion is complete, finite and in metres.
 
@@ -126,6 +189,7 @@ def check_motion(
     file: named in the message.
     min_frames: the shortest motion of use.
     zero_bones: allow bones of no length, which some files have.
+    gaps: allow NaN; the bones are then judged where they are seen.
 
   Raises:
     DataError: naming file, frame, joint, expected and found.
@@ -136,6 +200,7 @@ def check_motion(
         file, 'joints', f'positions of shape [L, {len(joints)}, 3] for '
         f'{_some(joints)}', f'shape {list(positions.shape)}'
     )
+  _check_parents(parents, joints, file)
   if not (np.isfinite(fps) and fps > 0):
     raise DataError(file, 'fps', 'frames per second > 0', f'{fps!r}')
   if len(positions) < min_frames:
@@ -144,6 +209,10 @@ def check_motion(
         f'{fps:g} fps)', f'{len(positions)} ({len(positions) / fps:.2f} s)',
         'The clip is too short'
     )
+  if gaps:
+    positions = positions[np.isfinite(positions).all((1, 2))]
+    if not len(positions):
+      return
   _check_finite(positions, joints, file)
   _check_unit(positions, parents, file)
   if not zero_bones:
@@ -165,7 +234,9 @@ def check_clip(
   )
 
 
-def check_recording(recording: Recording, min_frames: int = 2) -> None:
+def check_recording(
+    recording: Recording, min_frames: int = 2, gaps: bool = False
+) -> None:
   """Raise a DataError unless the recording passes `check_motion`.
 
   Bones of no length are allowed: files often put two joints in one place, and
@@ -173,7 +244,7 @@ def check_recording(recording: Recording, min_frames: int = 2) -> None:
   """
   check_motion(
       recording.positions, recording.joints, recording.parents, recording.fps,
-      file=recording.file, min_frames=min_frames, zero_bones=True
+      file=recording.file, min_frames=min_frames, zero_bones=True, gaps=gaps
   )
 
 
@@ -210,6 +281,24 @@ def check_times(times: np.ndarray, file: str, field: str = 'time') -> float:
         f'{times[frame]:g} s', 'Time runs backwards or stands still'
     )
   return float(1 / np.median(steps))
+
+
+def _check_parents(
+    parents: Sequence[int], joints: Sequence[str], file: str
+) -> None:
+  count = len(joints)
+  if len(parents) != count or not all(-1 <= p < count for p in parents):
+    raise DataError(
+        file, 'parents', f'an index of a joint or -1 for each of {count}',
+        str(list(parents))[:80]
+    )
+  for joint, up in enumerate(parents):
+    steps = 0
+    while up >= 0 and steps <= count:
+      up, steps = parents[up], steps + 1
+    if up >= 0:
+      raise DataError(
+          file, 'parents', 'a tree', f'a ring above {joints[joint]}')
 
 
 def _check_finite(

@@ -10,7 +10,7 @@ length say nothing and are left out.
 The format names neither its unit nor its vertical axis. The unit is the one
 that makes the skeleton a grown person's (see `files.guess_unit`), unless the
 caller states it. The vertical axis is Y, the format's custom, unless along Z
-the body is half as tall again, averaged over the clip. A body that lies
+the body is half as tall again, in a usual frame. A body that lies
 along Z all the time is taken for a standing one: state `up` for such clips.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from diffax.body import kinematics
-from diffax.data import files, fk
+from diffax.data import files, fk, points
 from diffax.data.base import Recording, check_recording, reach
 from diffax.errors import DataError, UserError
 
@@ -72,15 +72,15 @@ def read(
   positions = joints(path, nodes, motion[skip_first:])
   nodes, positions = _without_floor(nodes, positions)
   parents = tuple(node.parent for node in nodes)
-  positions = files.to_z_up(
-      positions, _vertical(positions) if up == 'auto' else up)
-  if unit == 'auto':
-    unit = _unit(path, positions, parents)
+  axis, why_up = points.find_up(positions, 'y', wanted=up)
+  positions = files.to_z_up(positions, axis)
+  unit, why = _unit(path, positions, parents, unit)
   positions = positions * files.METRES[unit]
   rate = rate if fps is None else float(fps)
   recording = Recording(
       joints=tuple(node.name for node in nodes), parents=parents,
       positions=positions, fps=rate, file=str(path), unit=unit,
+      notes={'unit': why, 'up': f'{axis.upper()}: {why_up}'},
   )
   check_recording(recording)
   return recording
@@ -203,7 +203,8 @@ def write(
     The largest distance, in metres, between a joint given and as written.
 
   Raises:
-    UserError: arguments that do not fit together.
+    UserError: arguments that do not fit together, or a place that cannot be
+      written.
   """
   positions = np.asarray(positions, np.float64)
   _check_write(joints, parents, positions, fps, unit)
@@ -219,8 +220,11 @@ def write(
   lines += [' '.join(f'{v:.9g}' for v in row) for row in table]
   data = ('\n'.join(lines) + '\n').encode()
   path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_bytes(lzma.compress(data) if path.suffix == '.xz' else data)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(lzma.compress(data) if path.suffix == '.xz' else data)
+  except OSError as fault:
+    raise UserError(f'{path}: cannot be written: {fault}') from fault
   error = np.linalg.norm(made - raw, axis=-1).max() * files.METRES[unit]
   return float(error)
 
@@ -410,17 +414,15 @@ def _without_floor(
   return nodes, positions
 
 
-def _vertical(positions: np.ndarray) -> str:
-  """Guess the vertical axis: Y, unless the body is far taller along Z."""
-  extent = np.ptp(positions, axis=1).mean(axis=0)
-  # Arms spread along Z make a standing body about as wide as it is tall.
-  return 'z' if extent[2] > 1.5 * extent[1] else 'y'
-
-
 def _unit(
-    path: files.PathLike, positions: np.ndarray, parents: Sequence[int]
-) -> str:
-  """Guess the unit of length from the size of the body."""
+    path: files.PathLike,
+    positions: np.ndarray,
+    parents: Sequence[int],
+    wanted: str,
+) -> tuple[str, str]:
+  """Return the unit of length and the reason; guess it from the body's size."""
+  if wanted != 'auto':
+    return wanted, 'as the caller says'
   size = reach(positions, parents)
   unit = files.guess_unit(size)
   if unit is None:
@@ -428,4 +430,5 @@ def _unit(
         path, 'unit', 'the skeleton of a grown person, in m, cm, in or mm',
         f'{size:.4g} units along its bones from end to end',
         'State the unit: unit=cm, for instance')
-  return unit
+  return unit, (f'guessed: {size:.4g} units along the bones from end to end '
+                f'are {size * files.METRES[unit]:.2f} m')

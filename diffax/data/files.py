@@ -1,12 +1,16 @@
-"""Open motion files: plain or xz, text or npz; every fault a DataError.
+"""Open motion files: plain, xz or gz, text or npz; every fault a DataError.
 
 The readers share what is here: decompression, numbers, units and axes.
 """
 
+from collections.abc import Sequence
+import gzip
 import io
 import lzma
+import math
 import pathlib
-from collections.abc import Sequence
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -31,19 +35,23 @@ LARGEST = 1e9
 """Bound of any number in a file; squares of larger ones lose meaning."""
 
 
+LARGEST_FILE = 2**30
+"""Bytes in a compressed file at most, so that a small one fills no memory."""
+
+
 def bare_suffix(path: PathLike) -> str:
-  """Return the suffix in lower case, seen through a final `.xz`."""
+  """Return the suffix in lower case, seen through a final `.xz` or `.gz`."""
   return pathlib.Path(bare_name(path)).suffix.lower()
 
 
 def bare_name(path: PathLike) -> str:
-  """Return the file name without a final `.xz`."""
+  """Return the file name without a final `.xz` or `.gz`."""
   name = pathlib.Path(path).name
-  return name[:-3] if name.lower().endswith('.xz') else name
+  return name[:-3] if name.lower().endswith(('.xz', '.gz')) else name
 
 
 def read_bytes(path: PathLike) -> bytes:
-  """Read a file, decompressing `.xz`.
+  """Read a file; decompress `.xz`, and gzip under any name.
 
   Args:
     path: the file.
@@ -61,19 +69,36 @@ def read_bytes(path: PathLike) -> bytes:
         path, 'file', 'a readable file', error.strerror or str(error)
     ) from error
   if pathlib.Path(path).suffix.lower() == '.xz':
-    try:
-      data = lzma.decompress(data)
-    except (lzma.LZMAError, EOFError) as error:
-      raise DataError(
-          path, 'compression', 'a whole xz archive', str(error)
-      ) from error
+    # Only this format has check sums, and bounds what it asks for.
+    data = _unpacked(path, 'xz', lzma.LZMAFile(
+        io.BytesIO(data), format=lzma.FORMAT_XZ))
+  elif data[:2] == b'\x1f\x8b':
+    data = _unpacked(path, 'gzip', gzip.GzipFile(fileobj=io.BytesIO(data)))
+  elif pathlib.Path(path).suffix.lower() == '.gz':
+    raise DataError(
+        path, 'compression', 'a gzip archive', f'bytes {data[:2].hex()}')
   if not data.strip():
     raise DataError(path, 'file', 'a motion', 'an empty file')
   return data
 
 
+def _unpacked(
+    path: PathLike, kind: str, archive: lzma.LZMAFile | gzip.GzipFile
+) -> bytes:
+  try:
+    data = archive.read(LARGEST_FILE + 1)
+  except (lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+    raise DataError(
+        path, 'compression', f'a whole {kind} archive', str(error)
+    ) from error
+  if len(data) > LARGEST_FILE:
+    raise DataError(
+        path, 'compression', f'at most {LARGEST_FILE} bytes inside', 'more')
+  return data
+
+
 def read_text(path: PathLike) -> str:
-  """Read a text file, decompressing `.xz`.
+  """Read a text file, decompressed.
 
   Raises:
     DataError: as `read_bytes`, or the file is binary.
@@ -94,6 +119,7 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
   """
   data = read_bytes(path)
   try:
+    _check_archive(data)
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
       return {key: arrays[key] for key in arrays.files}
   except Exception as error:
@@ -102,6 +128,28 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
         path, 'npz archive', 'whole arrays without Python objects',
         f'{type(error).__name__}: {error}',
     ) from error
+
+
+def _check_archive(data: bytes) -> None:
+  """Raise a ValueError if arrays claim more than their archive holds.
+
+  NumPy sets aside what the header of an array claims before it reads on.
+  """
+  with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    members = archive.infolist()
+    if sum(member.file_size for member in members) > LARGEST_FILE:
+      raise ValueError(f'more than {LARGEST_FILE} bytes inside')
+    for member in members:
+      with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        shape, _, dtype = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0)
+            else np.lib.format.read_array_header_2_0)(file)
+        claimed = math.prod(shape) * dtype.itemsize
+        if not 0 <= claimed <= member.file_size and not dtype.hasobject:
+          raise ValueError(
+              f'{member.filename} claims {claimed} bytes and has '
+              f'{member.file_size}')
 
 
 def numbers(

@@ -14,8 +14,6 @@ than `max_gap` samples.
 """
 
 from collections.abc import Mapping, Sequence
-import csv
-import gzip
 import pathlib
 import re
 from typing import Any
@@ -29,7 +27,7 @@ from diffax.data.base import Source
 from diffax.errors import DataError
 from diffax.errors import UserError
 
-TIME_UNITS: Mapping[str, float] = {'s': 1.0, 'ms': 1e-3, 'us': 1e-6, 'ns': 1e-9}
+TIME_UNITS = tables.TIME_UNITS
 FIELDS = ('subject', 'label')
 
 
@@ -181,6 +179,12 @@ def recordings(
       )
   said = _named(path, name, pattern)
   read = {f: text_column(path, c) for f, c in fields.items() if c}
+  for words in read.values():
+    if len(words) != len(values):
+      raise DataError(
+          path, 'rows', f'{len(words)}, each with numbers', f'{len(values)}',
+          'Remove lines that begin with #'
+      )
   keys = {
       f: read[f] if f in read else np.full(len(values), said[f]) for f in FIELDS
   }
@@ -196,22 +200,20 @@ def recordings(
 
 
 def text_column(path: pathlib.Path, column: str) -> np.ndarray:
-  """Read a column of words, [T], from a table that `read_table` has read.
+  """Read a column of words, [T].
 
   Raises:
-    DataError: there is no such column.
+    DataError: there is no such column, or the table is broken.
   """
-  opened = gzip.open if path.suffix == '.gz' else open
-  with opened(path, 'rt', encoding='utf-8-sig', newline='') as file:
-    header, *rows = csv.reader(file, skipinitialspace=True)
-  names = [name.strip() for name in header]
+  table = tables.read(path)
+  names = table.header
   if column not in names:
     raise DataError(
         path, f'column {column}', 'a column of this name', ', '.join(names),
         tables.nearest(column, names)
     )
   place = names.index(column)
-  return np.array([row[place].strip() for row in rows if row])
+  return np.array([row[place].strip() for row in table.rows])
 
 
 def _check_columns(

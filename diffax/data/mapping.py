@@ -21,7 +21,7 @@ from rich import table as rich_table
 from rich import text as rich_text
 
 from diffax.body.skeletons import AMASS21, Skeleton, from_tree
-from diffax.data import base, files
+from diffax.data import base, files, points
 from diffax.errors import DataError, UserError
 
 Rule = str | tuple[str, str, float]
@@ -102,8 +102,21 @@ RIGS: dict[str, tuple[Rule, ...]] = {
     'Rokoko': _rig(
         ('Hips', 'Spine1', 'Spine2', 'Spine4', 'Neck', 'Head'),
         ('*Thigh', '*Shin', '*Foot', '*Toe', *_HIK_ARMS), 'Left', 'Right'),
+    'Plug-in Gait markers': _rig(
+        (('LASI', 'RPSI', 0.5), ('RPSI', 'STRN', 0.35), ('T10', 'STRN', 0.4),
+         ('T10', 'CLAV', 0.4), ('C7', 'CLAV', 0.35), ('LFHD', 'RBHD', 0.5)),
+        (('*ASI', '*KNE', 0.2), '*KNE', '*ANK', '*TOE', ('CLAV', '*SHO', 0.35),
+         ('*SHO', '*ELB', 0.15), '*ELB', ('*WRA', '*WRB', 0.5)), 'L', 'R'),
+    'HALPE 26 (Pose2Sim)': _rig(
+        ('Hip', ('Hip', 'Neck', 0.25), ('Hip', 'Neck', 0.5),
+         ('Hip', 'Neck', 0.62), 'Neck', ('Neck', 'Head', 0.5)),
+        ('*Hip', '*Knee', '*Ankle', '*BigToe', ('Neck', '*Shoulder', 0.4),
+         '*Shoulder', '*Elbow', '*Wrist'), 'L', 'R'),
 }
-"""Rules for the 22 SMPL joints, by the name of the rig that has such joints."""
+"""Rules for the 22 SMPL joints, by the name of the rig that has such joints.
+
+Markers lie on the skin; joints between two of them are within a few
+centimetres, which serves to carry a movement over and not to measure it."""
 
 GROWN = (1.1, 3.4)
 """Metres through the bones, hand to foot, of a person on the 22 joints."""
@@ -248,6 +261,11 @@ def own_skeleton(
   Raises:
     DataError: a bone of no length, or too few joints to make a graph.
   """
+  if not recording.has_bones:
+    raise DataError(
+        recording.file, 'parents', 'a tree of joints',
+        f'{len(recording.joints)} markers, which have no parents',
+        'Give the markers parents, or map them to a skeleton')
   recording = _without_ends(recording)
   if len(recording.joints) < 3 or recording.parents.count(-1) != 1:
     raise DataError(
@@ -258,6 +276,31 @@ def own_skeleton(
   skeleton = from_tree(name, recording.joints, recording.parents)
   order = [recording.joints.index(joint) for joint in skeleton.joints]
   return skeleton, recording.positions[:, order]
+
+
+def with_parents(
+    recording: base.Recording, parents: points.Parents
+) -> base.Recording:
+  """Give joints or markers other parents.
+
+  Args:
+    recording: from any reader.
+    parents: from joints to parents, None or '' for a root; or N indices.
+
+  Returns:
+    The recording, its joints in an order with parents before children.
+
+  Raises:
+    DataError: a name that is no joint, joints in a ring, or bones that are
+      not those of a body.
+    UserError: indices that do not fit.
+  """
+  order, above = points.tree(recording.file, recording.joints, parents)
+  found = dataclasses.replace(
+      recording, joints=tuple(recording.joints[i] for i in order),
+      parents=tuple(above), positions=recording.positions[:, order])
+  base.check_recording(found, gaps=True)
+  return found
 
 
 def _without_ends(recording: base.Recording) -> base.Recording:

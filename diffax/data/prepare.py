@@ -446,9 +446,12 @@ class _Body:
 
 def _load(path: pathlib.Path, options: Mapping[str, Any]) -> Recording:
   """Read one file of a folder, with the options that its kind has."""
-  kinds = {'.bvh': ('unit', 'up', 'skip_first'), '.npz': ('unit', 'up')}
+  own = 'unit', 'up'
+  kinds = {
+      '.bvh': (*own, 'skip_first'), '.npz': own, '.c3d': own, '.trc': own,
+  }
   known = kinds.get(files.bare_suffix(path), ())
-  return readers.load(path, **{
+  return readers.load(path, 'motion', **{
       key: value for key, value in options.items()
       if key in known and value is not None})
 

@@ -1,22 +1,48 @@
 """Read paired series from a table of named columns: CSV, plain, gz or xz.
 
 The first line names the columns, every further line is a sample. Columns are
-found by name, so their order is free and others may stand between them.
+found by name, so their order is free and others may stand between them. Lines
+above the names that begin with `#` and hold `name: value` state what a table
+cannot, such as a rate.
 """
 
 from collections.abc import Mapping, Sequence
 import csv
 import difflib
-import gzip
-import zlib
+import re
+from typing import NamedTuple
 
 import numpy as np
 
+from diffax.data import base
 from diffax.data import files
+from diffax.data.base import Signals
 from diffax.errors import DataError
 from diffax.errors import UserError
 
 TIME = 'time_s'
+TIME_UNITS: Mapping[str, float] = {'s': 1.0, 'ms': 1e-3, 'us': 1e-6, 'ns': 1e-9}
+
+_CLOCK = re.compile(
+    r'(?:time|times|timestamp|timestamps|t|seconds|elapsed)'
+    r'[\s_.\-\[(]*(s|sec|seconds|ms|us|ns)?[\])]?', re.IGNORECASE
+)
+
+
+class Table(NamedTuple):
+  """Words of a table.
+
+  Attributes:
+    header: names of the columns, each once.
+    rows: cells, as many in each row.
+    said: what the lines above the names state, by lower-case name.
+    lines: number in the file of each row.
+  """
+
+  header: list[str]
+  rows: list[list[str]]
+  said: dict[str, str]
+  lines: list[int]
 
 
 def read_series(
@@ -50,7 +76,8 @@ def read_series(
       raise UserError(
           f'need: expected some of {sorted(channels)}, found {name!r}.'
       )
-  header, rows = _rows(path)
+  table = read(path)
+  header = table.header
   present = [
       name for name, wanted in channels.items()
       if name in need or any(column in header for column in wanted)
@@ -60,7 +87,7 @@ def read_series(
   wanted = [column for name in present for column in channels[name]]
   if TIME in header:
     wanted.append(TIME)
-  values = _numbers(path, header, rows, wanted)
+  values = numbers(path, table, wanted)
   if TIME in header:
     check_clock(path, values[:, wanted.index(TIME)], rate)
   return {
@@ -110,47 +137,246 @@ def nearest(name: str, names: Sequence[str]) -> str:
   return f'Did you mean {close[0]}?' if close else ''
 
 
-def _rows(path: files.PathLike) -> tuple[list[str], list[list[str]]]:
-  lines = _text(path).rstrip().splitlines()
+def read(path: files.PathLike) -> Table:
+  """Read the words of a table.
+
+  Raises:
+    DataError: the file is unreadable or empty, two columns have one name, or
+      a row is of another width.
+  """
+  lines = files.read_text(path).rstrip().splitlines()
+  above = 0
+  said: dict[str, str] = {}
+  while above < len(lines) and (
+      lines[above].startswith('#') or not lines[above].strip()):
+    name, _, value = lines[above].lstrip('#').partition(':')
+    said[name.strip().lower()] = value.strip()
+    above += 1
+  if above == len(lines):
+    raise DataError(path, 'line 1', 'names of columns', 'no table')
+  reader = csv.reader(lines[above:], skipinitialspace=True)
   try:
-    header, *rows = csv.reader(lines, skipinitialspace=True)
+    found = [(above + reader.line_num, row) for row in reader if row]
   except csv.Error as error:
     raise DataError(
         path, 'table', 'comma-separated values', str(error)
     ) from error
-  header = [name.strip() for name in header]
+  header = [name.strip() for name in found[0][1]]
   twice = {name for name in header if header.count(name) > 1}
   if twice:
     raise DataError(
-        path, 'line 1', 'different names of columns',
+        path, f'line {above + 1}', 'different names of columns',
         f'{", ".join(sorted(twice))} more than once'
     )
-  if not rows:
+  if len(found) == 1:
     raise DataError(path, 'rows', 'samples below the names', 'none')
-  for i, row in enumerate(rows):
+  for number, row in found[1:]:
     if len(row) != len(header):
       raise DataError(
-          path, f'line {i + 2}', f'{len(header)} cells, as the names',
+          path, f'line {number}', f'{len(header)} cells, as the names',
           f'{len(row)}'
       )
-  return header, rows
+  return Table(
+      header, [row for _, row in found[1:]], said,
+      [number for number, _ in found[1:]])
 
 
-def _text(path: files.PathLike) -> str:
-  data = files.read_bytes(path)
-  if data[:2] == b'\x1f\x8b':
-    try:
-      data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
+def numbers(
+    path: files.PathLike, table: Table, wanted: Sequence[str], *,
+    gaps: bool = False
+) -> np.ndarray:
+  """Convert columns of a table to numbers.
+
+  Args:
+    path: the file, for the message.
+    table: its words.
+    wanted: names of columns.
+    gaps: take empty cells and NaN for gaps.
+
+  Returns:
+    [T, len(wanted)] float64, NaN in gaps.
+
+  Raises:
+    DataError: a cell is no finite number.
+  """
+  places = [table.header.index(column) for column in wanted]
+  cells = [[row[i] for i in places] for row in table.rows]
+  try:
+    values = np.array([
+        [float(c) if not gaps or c.strip() else np.nan for c in row]
+        for row in cells])
+  except ValueError:
+    line, i = next(
+        (line, i) for line, row in enumerate(table.rows) for i in places
+        if not files.is_number(row[i]) and not (gaps and not row[i].strip())
+    )
+    word = table.rows[line][i]
+    raise DataError(
+        path, f'line {table.lines[line]}, {table.header[i]}', 'a number',
+        repr(word[:40]) if word.strip() else 'an empty cell'
+    ) from None
+  bad = np.isinf(values) if gaps else ~np.isfinite(values)
+  if bad.any():
+    line, column = (int(i) for i in np.argwhere(bad)[0])
+    raise DataError(
+        path, f'line {table.lines[line]}, {wanted[column]}', 'a finite number',
+        f'{values[line, column]} ({int(bad.any(1).sum())} of {len(bad)} '
+        'samples are affected)'
+    )
+  return values
+
+
+def clock(
+    path: files.PathLike, table: Table, name: str | None = None,
+    unit: str | None = None
+) -> tuple[np.ndarray, float] | None:
+  """Find the times of a table.
+
+  Args:
+    path: the file, for the message.
+    table: its words.
+    name: of the column of times; found by its name, such as `time`,
+      `time_s` or `timestamp [ms]`, if None.
+    unit: of the times, a key of `TIME_UNITS`; from the name, else seconds, if
+      None.
+
+  Returns:
+    Times [T] in seconds, and the unit of their last digit; None without such
+    a column.
+
+  Raises:
+    DataError: there is no such column, or a time is no number.
+    UserError: an unknown unit.
+  """
+  if unit is not None and unit not in TIME_UNITS:
+    raise UserError(f'{path}: time_unit: expected one of {list(TIME_UNITS)}, '
+                    f'found {unit!r}.')
+  if name is None:
+    name = next((c for c in table.header if _CLOCK.fullmatch(c)), None)
+    if name is None:
+      return None
+  if name not in table.header:
+    raise DataError(path, f'column {name}', 'a column of this name',
+                    ', '.join(table.header), nearest(name, table.header))
+  match = _CLOCK.fullmatch(name)
+  word = (match[1] or 's').lower() if match else 's'
+  second = TIME_UNITS[unit or {'sec': 's', 'seconds': 's'}.get(word, word)]
+  column = table.header.index(name)
+  times = numbers(path, table, [name])[:, 0] * second
+  digits = resolution([row[column] for row in table.rows])
+  return times, digits * second
+
+
+def read_signals(
+    path: files.PathLike,
+    *,
+    rate: float | None = None,
+    time: str | None = None,
+    time_unit: str | None = None,
+    gaps: str = 'refuse',
+) -> Signals:
+  """Read all columns of numbers of a table, such as those of a sensor.
+
+  Args:
+    path: the table, plain, `.gz` or `.xz`.
+    rate: samples per second.
+    time: column of the times, see `clock`.
+    time_unit: of the times, see `clock`.
+    gaps: `'refuse'` empty cells and NaN, or `'keep'` them.
+
+  Returns:
+    The columns; columns of words are named in the notes. Times may have gaps.
+
+  Raises:
+    DataError: the file is broken, has no column of numbers, or time runs
+      backwards.
+    UserError: an unknown unit or way with gaps.
+  """
+  if gaps not in ('refuse', 'keep'):
+    raise UserError(f'{path}: gaps: expected refuse or keep, found {gaps!r}.')
+  table = read(path)
+  found = clock(path, table, time, time_unit)
+  times_of = {time or c for c in table.header if time or _CLOCK.fullmatch(c)}
+  names = [
+      c for i, c in enumerate(table.header)
+      if files.is_number(next((row[i] for row in table.rows if row[i].strip()),
+                              'nan'))
+      and c not in times_of
+  ]
+  if not names:
+    raise DataError(path, 'columns', 'columns of numbers',
+                    ', '.join(table.header[:12]))
+  values = numbers(path, table, names, gaps=gaps == 'keep')
+  files.check_numbers(path, 'table [row, column]', np.nan_to_num(values))
+  words = [c for c in table.header if c not in (*names, *times_of)]
+  notes = {'other columns': ', '.join(words)} if words else {}
+  if found is None and rate is None:
+    word = table.said.get('rate', table.said.get('fps'))
+    if word is None:
       raise DataError(
-          path, 'compression', 'a whole gzip archive', str(error)
-      ) from error
-  if b'\0' in data:
-    raise DataError(path, 'file', 'a table of text', 'binary data')
-  text = data.decode('utf-8-sig', errors='replace')
-  if not text.strip():
-    raise DataError(path, 'file', 'a table', 'an empty file')
-  return text
+          path, 'rate', 'a column of times or a line # rate: 100',
+          ', '.join(table.header[:6]), 'State the rate: rate=100, for instance'
+      )
+    rate = float(files.numbers(path, '# rate', [word])[0])
+  if found is not None:
+    steady = base.check_times(found[0], str(path))
+    times = found[0] - found[0][0]
+    # A clock with gaps tells its rate by its usual step alone.
+    if rate is None and abs(steady * np.diff(times) - 1).max() <= 0.5:
+      steady = rate_of(path, *found)
+    rate = steady if rate is None else rate
+  samples = float(rate or 0)
+  if not (np.isfinite(samples) and samples > 0):
+    raise DataError(path, 'rate', 'samples per second > 0', f'{samples}')
+  if found is None:
+    times = np.arange(len(values)) / samples
+  return Signals(
+      tuple(names), values, times, samples, str(path), notes=notes)
+
+
+def rate_of(
+    path: files.PathLike, times: np.ndarray, resolution: float = 1e-9
+) -> float:
+  """Return the rate of steady timestamps; undo their rounding.
+
+  Args:
+    path: the file.
+    times: [L] seconds.
+    resolution: unit of the last digit written.
+
+  Returns:
+    Frames per second; a whole number if the rounding of the first and the
+    last timestamp allows one.
+
+  Raises:
+    DataError: time stands still, runs backwards or jumps.
+  """
+  base.check_times(times, str(path))
+  check_clock(path, times)
+  span = float(times[-1] - times[0])
+  rate = (len(times) - 1) / span
+  whole = float(round(rate))
+  near = max(resolution / span, 1e-9)
+  return whole if whole and abs(whole / rate - 1) <= near else rate
+
+
+def resolution(tokens: Sequence[str]) -> float:
+  """Return the unit of the last digit of the most precise of some numbers."""
+  if any('e' in token.lower() for token in tokens):
+    return 1e-9
+  return 10.0 ** -max(
+      (len(token.partition('.')[2]) for token in tokens), default=9)
+
+
+def check_rate(
+    path: files.PathLike, field: str, stated: float, found: float
+) -> None:
+  """Raise a DataError if the times of a file deny the rate that it states."""
+  if not abs(found / stated - 1) <= 0.02:
+    raise DataError(
+        path, field, f'the rate of its times, {found:.6g} per second',
+        f'{stated:g}', 'State the rate: fps=100, for instance'
+    )
 
 
 def _check_columns(
@@ -170,30 +396,3 @@ def _check_columns(
       f'{len(wanted) - len(missing)} of them; beside these the file has '
       f'{", ".join(free) or "no column"}', hint
   )
-
-
-def _numbers(
-    path: files.PathLike, header: Sequence[str], rows: Sequence[Sequence[str]],
-    wanted: Sequence[str]
-) -> np.ndarray:
-  places = [header.index(column) for column in wanted]
-  try:
-    values = np.array([[float(row[i]) for i in places] for row in rows])
-  except ValueError:
-    line, i = next(
-        (line, i) for line, row in enumerate(rows) for i in places
-        if not files.is_number(row[i])
-    )
-    raise DataError(
-        path, f'line {line + 2}, {header[i]}', 'a number',
-        repr(rows[line][i][:40]) if rows[line][i].strip() else 'an empty cell'
-    ) from None
-  bad = ~np.isfinite(values)
-  if bad.any():
-    line, column = (int(i) for i in np.argwhere(bad)[0])
-    raise DataError(
-        path, f'line {line + 2}, {wanted[column]}', 'a finite number',
-        f'{values[line, column]} ({int(bad.any(1).sum())} of {len(bad)} '
-        'samples are affected)'
-    )
-  return values

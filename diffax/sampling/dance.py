@@ -157,11 +157,12 @@ def kind_of(path: PathLike) -> str:
   """
   if pathlib.Path(path).suffix.lower() in SOUNDS:
     return 'sound'
-  if files.bare_suffix(path) in readers.SUFFIXES:
+  movements = (*readers.SUFFIXES, *readers.TABLES)
+  if files.bare_suffix(path) in movements:
     return 'movement'
   raise UserError(
       f'--input {path}: expected a sound ({", ".join(SOUNDS)}) or a movement '
-      f'({", ".join(readers.SUFFIXES)}), found suffix '
+      f'({", ".join(movements)}), found suffix '
       f'{pathlib.Path(path).suffix!r}.'
   )
 
@@ -428,7 +429,8 @@ def _in_space(
     asf: PathLike | None
 ) -> tuple[np.ndarray, float]:
   """Read a movement in space, as it is seen from in front `[T, 14, 2]`."""
-  recording = readers.load(path, **({} if asf is None else {'asf': asf}))
+  options = {} if asf is None else {'asf': asf}
+  recording = readers.load(path, 'motion', **options)
   if isinstance(joint_map, (str, pathlib.Path)):
     joint_map = mapping.read_map(joint_map)
   joints = mapping.to_skeleton(recording, AMASS21, joint_map, show=True)

@@ -307,7 +307,8 @@ def _read(
     asf: PathLike | None
 ) -> Segment:
   """Read a clip, carry it over to the model's skeleton and rate, cut it."""
-  recording = readers.load(path, **({} if asf is None else {'asf': asf}))
+  options = {} if asf is None else {'asf': asf}
+  recording = readers.load(path, 'motion', **options)
   fps, past, future = float(info['fps']), info['past'], info['future']
   # The published rates of 60 fps are often 59.94.
   if recording.fps < 0.99 * fps:

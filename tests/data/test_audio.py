@@ -189,3 +189,17 @@ def test_the_published_tracks_are_read(data_dir):
     recording = audio.load(path)
     assert recording.facts.rate == 16000 and not recording.facts.silent
     assert recording.facts.clipped < 1e-3
+
+
+def test_a_flac_that_claims_to_last_for_weeks_fills_no_memory(
+    tmp_path: pathlib.Path
+) -> None:
+  path = tmp_path / 'a.flac'
+  audio.write(path, 0.5 * np.sin(np.arange(2400) / 5), 8000)
+  data = bytearray(path.read_bytes())
+  # The last 36 bits before the check sum of the samples: their number.
+  data[21] |= 15
+  data[22:26] = b'\xff' * 4
+  path.write_bytes(data)
+  with pytest.raises(DataError, match='length|format'):
+    audio.load(path, 8000)

@@ -111,3 +111,27 @@ def test_times_give_the_rate_and_must_run_forwards():
       base.check_times(bad, 'f.trc')
   with pytest.raises(DataError, match='at least 2 timestamps, found 1'):
     base.check_times(times[:1], 'f.trc')
+
+
+@pytest.mark.parametrize('parents', [
+    (0,) * 22, (-1, 2, 1) + (0,) * 19, (-1,) * 21, (-1,) + (22,) * 21,
+])
+def test_parents_that_are_no_tree_are_refused(parents):
+  # Without the check, the way up from a joint would never end.
+  with pytest.raises(DataError) as caught:
+    base.check_recording(base.Recording(
+        BODY.joints, parents, standing(), 60.0, 'a.npz', 'm'))
+  assert caught.value.field == 'parents'
+
+
+def test_gaps_are_allowed_where_they_are_meant():
+  positions = standing()
+  positions[5, 4] = np.nan
+  recording = base.Recording(
+      BODY.joints, BODY.parents, positions, 60.0, 'a.c3d', 'mm')
+  with pytest.raises(DataError, match='frame 5, joint LKnee'):
+    base.check_recording(recording)
+  base.check_recording(recording, gaps=True)
+  large = dataclasses.replace(recording, positions=positions * 1000)
+  with pytest.raises(DataError, match='millimetres'):
+    base.check_recording(large, gaps=True)

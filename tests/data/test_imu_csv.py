@@ -195,3 +195,54 @@ def test_nan(
   write(folder / 'P02' / 'walking_1.csv', rows)
   with pytest.raises(DataError, match='walking_1.csv: line 7, ay: .* finite'):
     build(folder)
+
+
+def _words(path: pathlib.Path) -> list[imu_recordings.Recording]:
+  return imu_csv.recordings(
+      path, path.name, NAMES, {'subject': 'who', 'label': 'what'}, None, {},
+      None, 1.0, 50.0, 3.0)
+
+
+def _labelled(path: pathlib.Path, encoding: str = 'utf-8') -> None:
+  rows = [','.join([*(f'{i + k}.5' for k in range(6)), 'J\xf6rg', 'walk'])
+          for i in range(4)]
+  path.write_bytes('\n'.join([','.join([*NAMES, 'who', 'what']), *rows])
+                   .encode(encoding))
+
+
+def test_a_row_that_ends_before_its_label_is_refused(
+    tmp_path: pathlib.Path
+) -> None:
+  path = tmp_path / 'a.csv'
+  _labelled(path)
+  assert _words(path)[0].subject == 'J\xf6rg'
+  lines = path.read_text().splitlines()
+  lines[2] = lines[2].rpartition(',')[0]
+  path.write_text('\n'.join(lines))
+  with pytest.raises(DataError, match='line 3: expected 8 cells'):
+    _words(path)
+
+
+def test_labels_in_another_encoding_are_read(tmp_path: pathlib.Path) -> None:
+  path = tmp_path / 'a.csv'
+  _labelled(path, 'latin-1')
+  found = _words(path)
+  assert [len(r.values) for r in found] == [4]
+  assert found[0].label == 'walk' and found[0].subject.startswith('J')
+
+
+def test_gzip_is_known_by_its_bytes(tmp_path: pathlib.Path) -> None:
+  path = tmp_path / 'a.csv'
+  _labelled(path)
+  path.write_bytes(gzip.compress(path.read_bytes()))
+  assert _words(path)[0].label == 'walk'
+
+
+def test_a_row_behind_a_hash_is_refused(tmp_path: pathlib.Path) -> None:
+  path = tmp_path / 'a.csv'
+  _labelled(path)
+  lines = path.read_text().splitlines()
+  lines[3] = '#' + lines[3]
+  path.write_text('\n'.join(lines))
+  with pytest.raises(DataError, match='rows'):
+    _words(path)

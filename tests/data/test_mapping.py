@@ -174,3 +174,42 @@ def test_reads_a_map_file(tmp_path: pathlib.Path) -> None:
       mapping.read_map(path)
   with pytest.raises(DataError):
     mapping.read_map(tmp_path / 'no.json')
+
+
+def test_markers_are_carried_over_by_name_or_given_parents(
+    person: Recording
+) -> None:
+  rules = mapping.RIGS['Plug-in Gait markers']
+  names = sorted({name for rule in rules for name in _names(rule)})
+  plan = mapping.find(names, AMASS21)
+  assert plan.rig == 'Plug-in Gait markers'
+  markers = dataclasses.replace(person, parents=(-1,) * 22)
+  assert not markers.has_bones
+  np.testing.assert_array_equal(
+      mapping.to_skeleton(markers, AMASS21), person.positions)
+  with pytest.raises(DataError, match='22 markers, which have no parents'):
+    mapping.own_skeleton(markers)
+  tree = {joint: person.joints[parent] if parent >= 0 else None
+          for joint, parent in zip(person.joints, person.parents)}
+  # Listed backwards, they come out with parents first.
+  turned = dataclasses.replace(
+      markers, joints=markers.joints[::-1],
+      positions=markers.positions[:, ::-1])
+  grown = mapping.with_parents(turned, tree)
+  assert all(up < joint for joint, up in enumerate(grown.parents))
+  skeleton, _ = mapping.own_skeleton(grown)
+  assert set(skeleton.joints) == set(person.joints)
+  with pytest.raises(DataError, match='Did you mean Head'):
+    mapping.with_parents(markers, {'Heda': 'Neck'})
+  with pytest.raises(UserError, match='22 indices'):
+    mapping.with_parents(markers, (-1, 0))
+
+
+def test_points_of_a_pose_from_video_are_carried_over() -> None:
+  names = ('Hip', 'RHip', 'RKnee', 'RAnkle', 'RBigToe', 'RSmallToe', 'RHeel',
+           'LHip', 'LKnee', 'LAnkle', 'LBigToe', 'LSmallToe', 'LHeel', 'Neck',
+           'Head', 'Nose', 'RShoulder', 'RElbow', 'RWrist', 'LShoulder',
+           'LElbow', 'LWrist')
+  plan = mapping.find(names, AMASS21)
+  assert plan.rig == 'HALPE 26 (Pose2Sim)'
+  assert plan.rules['LFoot'] == 'LBigToe' and plan.rules['RHeel'] == 'RAnkle'

@@ -134,8 +134,8 @@ def test_picks_the_reader(
   np.savez(tmp_path / 'smpl.npz', poses=np.zeros((3, 156)),
            trans=np.zeros((3, 3)), mocap_framerate=60.0)
   assert readers.load(tmp_path / 'smpl.npz').joints == amass.AMASS21.joints
-  with pytest.raises(UserError, match="'.c3d'"):
-    readers.load(tmp_path / 'a.c3d')
+  with pytest.raises(UserError, match="'.fbx'"):
+    readers.load(tmp_path / 'a.fbx')
   with pytest.raises(UserError, match="no option 'unit'"):
     readers.load(amc, unit='cm')
 

@@ -221,7 +221,7 @@ def test_a_rate_a_hair_below_is_taken(walk, nodes, tmp_path):
     ({'start': float('nan')}, 'start: expected 0.30'),
     ({'formats': ('avi',)}, "formats: expected some of .* found 'avi'"),
     ({'diverse': -1}, 'diverse: expected 0 or more'),
-    ({'input_path': 'walk.c3d'}, "found suffix '.c3d'"),
+    ({'input_path': 'walk.fbx'}, "found suffix '.fbx'"),
     ({'asf': 'body.asf'}, "no option 'asf'"),
     ({'sample_fn': lambda b, k: np.zeros((1, 5, 12, 20, 3))},
      r'expected .1, K, F, 21, 3., found .1, 5, 12, 20, 3.'),
