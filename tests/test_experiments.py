@@ -10,7 +10,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Of each kind one: the others differ in data that are not here, or in settings.
-NAMES = ('3dpw', 'bvh', 'h36m', 'quickstart')
+# One is quick enough for every run; CI begins with the quickstart itself.
+NAMES = (
+    'bvh', *(pytest.param(name, marks=pytest.mark.slow)
+             for name in ('3dpw', 'h36m', 'quickstart')),
+)
 
 
 @pytest.fixture(scope='module')

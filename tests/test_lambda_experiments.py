@@ -130,6 +130,7 @@ def test_generated_gait_smoke_probes_its_tasks(environment, tmp_path):
   assert set(rows['probes']) == {'angles', 'moments'}
 
 
+@pytest.mark.slow
 def test_running_smoke_takes_three_modalities(environment, tmp_path, data_dir):
   del data_dir
   rows, _ = check_smoke(environment, 'lambda_rbds_all', tmp_path)
