@@ -26,8 +26,9 @@ _FULL_SCALE = 0.999
 _BLOCK = 65536
 LARGEST = 2**29
 """Samples in a file; two hours of stereo at 32 kHz and more."""
-# Formats whose header tells the number of samples, if it tells any.
-_EXACT = ('WAV', 'FLAC', 'OGG')
+# How many samples fewer than their header tells whole files may have, by
+# format. Encoders round the end of OGG to a block, of at most this many.
+_SHORT = {'WAV': 0, 'FLAC': 0, 'OGG': 8192}
 _UNKNOWN = 2**62
 
 # libsndfile's names of the format and of its samples, by suffix.
@@ -239,7 +240,7 @@ def _decode(path: files.PathLike) -> tuple[np.ndarray, int]:
   try:
     with soundfile.SoundFile(place) as file:
       samples, claimed = _samples(path, file), file.frames
-      rate, exact = file.samplerate, file.format in _EXACT
+      rate, short = file.samplerate, _SHORT.get(file.format)
   except UserError:
     raise
   except (OSError, RuntimeError, ValueError, TypeError) as error:
@@ -247,7 +248,7 @@ def _decode(path: files.PathLike) -> tuple[np.ndarray, int]:
         path, 'format', 'WAV, OGG, FLAC or MP3', f'what is none: {error}',
         'ffmpeg converts most other files'
     ) from error
-  if exact and len(samples) < claimed < _UNKNOWN:
+  if short is not None and len(samples) + short < claimed < _UNKNOWN:
     raise DataError(
         path, 'length', f'{claimed} samples, as its header says',
         f'{len(samples)}', 'The file is cut or damaged'

@@ -191,6 +191,27 @@ def test_the_published_tracks_are_read(data_dir):
     assert recording.facts.clipped < 1e-3
 
 
+@pytest.mark.parametrize('suffix', ['.ogg', '.wav'])
+def test_an_ogg_may_be_a_little_shorter_than_its_header_says(
+    tmp_path, monkeypatch, suffix
+):
+  path = saved(tmp_path / f'tone{suffix}', tone(16000, 3.0))
+
+  class Claims(soundfile.SoundFile):
+    """Tell as many samples as headers of encoders that round their end."""
+
+    @property
+    def frames(self):
+      return super().frames + 149
+
+  monkeypatch.setattr(soundfile, 'SoundFile', Claims)
+  if suffix == '.ogg':
+    assert len(audio.read(path, 16000)) == 48000
+  else:
+    with pytest.raises(DataError, match='48149 samples.*found 48000'):
+      audio.read(path, 16000)
+
+
 def test_a_flac_that_claims_to_last_for_weeks_fills_no_memory(
     tmp_path: pathlib.Path
 ) -> None:
