@@ -140,7 +140,7 @@ def base() -> ml_collections.ConfigDict:
               'clip': 32, 'draws': 64, 'categories': 8, 'clips': 8,
               'temperature': 0.07, 'batch_negatives': False,
           },
-          'kl': 1e-5,
+          'kl': 1e-5, 'velocity': 0.0,
       },
       'optim': {**adamw, 'schedule': constant},
   }

@@ -14,7 +14,12 @@ off until the step `start`.
 Stage two is that of motion, given the first and aligned with it
 (`diffusion.rhythmic`) through the means of both posteriors:
 
-  (2)  sum |x' - x| + kl sum KL + contrast L(mean of q(z_a), mean of q(z_m)).
+  (2)  sum |x' - x| + velocity sum |dx' - dx| + kl sum KL
+       + contrast L(mean of q(z_a), mean of q(z_m)),
+
+dx the change from frame to frame. The paper has no such term. Kinematic beats
+are changes of velocity, so small beside the places themselves that a short
+training leaves them out of the latents, and with them what follows the music.
 
 The music's latents do not move: "bidirectional" are the two directions of L.
 
@@ -146,6 +151,7 @@ def momu_motion_vae(
     contrast: float = 1.0,
     clips: Mapping[str, Any] | None = None,
     kl: float = 1e-5,
+    velocity: float = 0.0,
     dtype: str = 'float32',
 ) -> System:
   """Build the second stage, the autoencoder of motion (Eq. 2).
@@ -158,6 +164,7 @@ def momu_motion_vae(
     clips: of `rhythmic.contrast`: `clip`, `draws`, `categories`, `clips`,
       `temperature`, `batch_negatives`.
     kl: weight of the divergence.
+    velocity: weight of the changes from frame to frame; the paper's is 0.
     dtype: of the computation; parameters stay float32.
 
   Returns:
@@ -175,6 +182,10 @@ def momu_motion_vae(
         'config.system.network.latent: expected as many as of the music, '
         f'{given.network.latent}, found {part.network.latent}.'
     )
+  if velocity < 0:
+    raise UserError(
+        f'config.system.velocity: expected 0 or more, found {velocity:g}.'
+    )
   options = _known(dict(clips or {}), rhythmic.contrast, 'clips')
 
   def init(key: Key, batch: Batch) -> Variables:
@@ -186,7 +197,7 @@ def momu_motion_vae(
       params: Params, frozen: Params, batch: Batch, key: Key
   ) -> tuple[Array, dict[str, Array]]:
     key, key_clips = jax.random.split(key)
-    found = evidence(part, params, batch['motion'], key, kl)
+    found = evidence(part, params, batch['motion'], key, kl, velocity)
     if not contrast:
       return found.loss, found.metrics
     apart, accuracy = rhythmic.contrast(
@@ -334,7 +345,7 @@ class Evidence(NamedTuple):
     posterior: of the sequences.
     features: of the last layer's input, `[B, T, W]`.
     made: x' `[B, T, C]`.
-    metrics: `l1` and `kl`, means over the elements.
+    metrics: `l1`, `kl` and, if weighed, `velocity`, means over the elements.
   """
 
   loss: Array
@@ -345,7 +356,8 @@ class Evidence(NamedTuple):
 
 
 def evidence(
-    part: Part, params: Params, x: Array, key: Key, kl: float
+    part: Part, params: Params, x: Array, key: Key, kl: float,
+    velocity: float = 0.0
 ) -> Evidence:
   """Encode, draw, decode and compare.
 
@@ -355,6 +367,7 @@ def evidence(
     x: `[B, T, C]`.
     key: of the draw.
     kl: weight of the divergence.
+    velocity: weight of the changes from frame to frame.
 
   Returns:
     Evidence.
@@ -365,6 +378,10 @@ def evidence(
   divergence = losses.kl_normal(*posterior)
   loss = _summed(jnp.abs(made - x)) + kl * _summed(divergence)
   metrics = {'l1': jnp.mean(jnp.abs(made - x)), 'kl': jnp.mean(divergence)}
+  if velocity:
+    apart = jnp.abs(jnp.diff(made, axis=1) - jnp.diff(x, axis=1))
+    loss += velocity * _summed(apart)
+    metrics['velocity'] = jnp.mean(apart)
   return Evidence(loss, posterior, features, made, metrics)
 
 

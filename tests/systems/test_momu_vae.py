@@ -191,6 +191,24 @@ def test_without_contrast_the_music_is_not_read(motion):
   assert set(metrics) == {'l1', 'kl'}
 
 
+def test_changes_from_frame_to_frame_can_be_weighed(motion):
+  _, (params, frozen) = motion
+  data, key = {'motion': batch()['motion']}, jax.random.key(0)
+  options = {'network': NETWORK, 'music': MUSIC, 'contrast': 0.0}
+  (plain, _), (more, metrics) = (
+      momu_vae.momu_motion_vae(INFO, velocity=weight, **options).loss(
+          params, frozen, data, key)
+      for weight in (0.0, 3.0)
+  )
+  part = momu_vae.part_of(INFO, 'motion', network=NETWORK)
+  draw = jax.random.split(key)[0]
+  made = momu_vae.evidence(part, params, data['motion'], draw, 1e-5).made
+  apart = np.abs(np.diff(made, axis=1) - np.diff(data['motion'], axis=1))
+  np.testing.assert_allclose(metrics['velocity'], apart.mean(), rtol=1e-5)
+  np.testing.assert_allclose(
+      more - plain, 3 * apart.sum() / len(apart), rtol=1e-4)
+
+
 def test_what_it_encodes_and_reconstructs(motion, music):
   system, (params, frozen) = motion
   key = jax.random.key(0)
@@ -221,6 +239,7 @@ def test_amplitudes_at_latents():
     (momu_vae.momu_motion_vae, {'clips': {'length': 1}}, 'clips'),
     (momu_vae.momu_motion_vae, {'music': {'width': 4}}, 'music'),
     (momu_vae.momu_motion_vae, {'network': {'latent': 7}}, 'latent'),
+    (momu_vae.momu_motion_vae, {'velocity': -1.0}, 'velocity'),
 ])
 def test_mistakes_are_named(build, options, named):
   with pytest.raises(UserError, match=named):
