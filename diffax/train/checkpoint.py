@@ -5,14 +5,17 @@
   checkpoints/frozen/                                    written once
 
 A folder is written by orbax under a temporary name, the SHA-256 of every file
-is added, and one rename makes it count. Restoring checks the sums and falls
-back to the newest older step that passes, naming the bad file: array data on
-disk carry no checksum of their own, so a flipped bit would otherwise be
-restored as a wrong number.
+is added, and one rename makes it count. The first process writes what it holds
+whole; of a state in pieces every process writes and reads its own. Either is
+restored by any number of processes, in pieces or not. Restoring checks the
+sums and falls back to the newest older step that passes, naming the bad file:
+array data on disk carry no checksum of their own, so a flipped bit would
+otherwise be restored as a wrong number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -69,7 +72,8 @@ class Saver:
   """Write steps in the background, one at a time.
 
   A state is copied to this host's memory when it is given, so that the next
-  step may overwrite it. Of several processes the first one writes.
+  step may overwrite it. Of several processes the first one writes, unless the
+  state lies in pieces that it does not have.
   """
 
   def __init__(self, workdir: pathlib.Path, keep: int):
@@ -95,8 +99,15 @@ class Saver:
       UserError: if the step before could not be written.
     """
     self.wait()
-    if devices.is_first():
-      items = _copy(_items(state))
+    items = _items(state)
+    if _spread(items):
+      step = int(state.step)
+      self._writing = self._pool.submit(
+          _finish, _begin(self._workdir, step, items), self._workdir, step,
+          self._keep,
+      )
+    elif devices.is_first():
+      items = _copy(items)
       self._writing = self._pool.submit(
           _write_step, self._workdir, items, self._keep
       )
@@ -112,8 +123,28 @@ class Saver:
       self._writing = None
 
 
+def _spread(tree: PyTree) -> bool:
+  """Return whether no process holds all of it."""
+  return any(
+      not (x.is_fully_addressable or x.is_fully_replicated)
+      for x in jax.tree.leaves(tree)
+  )
+
+
 def _copy(tree: PyTree) -> PyTree:
-  return jax.tree.map(lambda x: np.array(x.addressable_data(0)), tree)
+  """Return NumPy copies of arrays of which this process holds all."""
+
+  def copy(x: jax.Array) -> np.ndarray:
+    return np.array(x.addressable_data(0) if x.is_fully_replicated else x)
+
+  return jax.tree.map(copy, tree)
+
+
+def _gather(tree: PyTree) -> PyTree:
+  """Return NumPy copies of arrays; all processes have to ask together."""
+  if _spread(tree):
+    return multihost_utils.process_allgather(tree, tiled=True)
+  return _copy(tree)
 
 
 def _write_step(
@@ -121,6 +152,10 @@ def _write_step(
 ) -> None:
   step = int(items['counters']['step'])
   _write(_step_folder(workdir, step), items)
+  _forget(workdir, keep)
+
+
+def _forget(workdir: pathlib.Path, keep: int) -> None:
   for old in steps(workdir)[:-keep]:
     shutil.rmtree(_step_folder(workdir, old), ignore_errors=True)
 
@@ -135,17 +170,47 @@ def _write(final: pathlib.Path, items: Mapping[str, PyTree]) -> None:
   Raises:
     UserError: if the disk is full or not writable.
   """
-  work = final.with_name(f'{final.name}.part')
-  try:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    for stale in final.parent.glob('*.part*'):
-      shutil.rmtree(stale)
+  with _part(final) as work:
+    _clean(final)
     for name, item in items.items():
       _orbax().save(work / name, args=ocp.args.StandardSave(item))
-    (work / _SUMS).write_text(json.dumps(_sums(work), indent=1))
-    if final.exists():
-      shutil.rmtree(final)
-    os.rename(work, final)
+    _seal(work, final)
+
+
+def _begin(
+    workdir: pathlib.Path, step: int, items: Mapping[str, PyTree]
+) -> ocp.AsyncCheckpointer:
+  """Copy this process's pieces to its memory and begin to write them."""
+  final = _step_folder(workdir, step)
+  with _part(final) as work:
+    if devices.is_first():
+      _clean(final)
+    # Starts with a barrier, so no other process is before the cleaning.
+    writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+    pieces = {k: ocp.args.StandardSave(item) for k, item in items.items()}
+    writer.save(work, args=ocp.args.Composite(**pieces))
+  return writer
+
+
+def _finish(
+    writer: ocp.AsyncCheckpointer, workdir: pathlib.Path, step: int, keep: int
+) -> None:
+  """Wait until all processes have written; the first makes it count."""
+  final = _step_folder(workdir, step)
+  with _part(final) as work:
+    writer.wait_until_finished()
+    writer.close()
+    if devices.is_first():
+      _seal(work, final)
+      _forget(workdir, keep)
+
+
+@contextlib.contextmanager
+def _part(final: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Give the folder to write to, and turn a bad disk into a message."""
+  work = final.with_name(f'{final.name}.part')
+  try:
+    yield work
   except (OSError, ValueError) as error:
     # The storage layer reports a full disk as a ValueError.
     if isinstance(error, ValueError) and 'os_error_code' not in str(error):
@@ -156,6 +221,19 @@ def _write(final: pathlib.Path, items: Mapping[str, PyTree]) -> None:
         f'{final}: the checkpoint could not be written: {reason}. The older '
         'ones are whole.'
     ) from error
+
+
+def _clean(final: pathlib.Path) -> None:
+  final.parent.mkdir(parents=True, exist_ok=True)
+  for stale in final.parent.glob('*.part*'):
+    shutil.rmtree(stale)
+
+
+def _seal(work: pathlib.Path, final: pathlib.Path) -> None:
+  (work / _SUMS).write_text(json.dumps(_sums(work), indent=1))
+  if final.exists():
+    shutil.rmtree(final)
+  os.rename(work, final)
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
@@ -204,20 +282,27 @@ def restore(workdir: pathlib.Path, like: TrainState) -> TrainState | None:
   found = {}
   for name, item in _items(like).items():
     _check_shapes(folder / name, item)
-    # Each process reads for itself and lays the numbers over its devices.
-    tree = _orbax().restore(
-        folder / name,
-        args=ocp.args.StandardRestore(
-            jax.tree.map(lambda x: np.empty(x.shape, x.dtype), item)
-        ),
-    )
-    found[name] = _place(tree, item)
+    found[name] = _place(_read_like(folder / name, item), item)
   counters = found.pop('counters')
   return dataclasses.replace(like, **found, **counters)
 
 
+def _read_like(folder: pathlib.Path, like: PyTree) -> PyTree:
+  if all(x.is_fully_replicated for x in jax.tree.leaves(like)):
+    # Each process reads for itself and lays the numbers over its devices.
+    wanted = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
+    return _orbax().restore(folder, args=ocp.args.StandardRestore(wanted))
+  # Each reads the pieces of its devices, and no other.
+  wanted = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+      like,
+  )
+  reader = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+  return reader.restore(folder, args=ocp.args.StandardRestore(wanted))
+
+
 def _place(tree: PyTree, like: PyTree) -> PyTree:
-  """Lay NumPy arrays over devices as `like` is; a jit owns its results."""
+  """Lay arrays over devices as `like` is; a jit owns its results."""
   shardings = jax.tree.map(lambda x: x.sharding, like)
 
   def copy(tree: PyTree) -> PyTree:
@@ -327,10 +412,12 @@ def keep_frozen(workdir: pathlib.Path, frozen: Params) -> None:
   Raises:
     UserError: if a run there was started with others.
   """
-  if not jax.tree.leaves(frozen) or not devices.is_first():
+  if not jax.tree.leaves(frozen):
+    return
+  given = _gather(frozen)
+  if not devices.is_first():
     return
   folder = _folder(workdir) / _FROZEN
-  given = _copy(frozen)
   if not folder.is_dir() or _fault(folder) is not None:
     _write(folder, {_FROZEN: given})
     return

@@ -35,12 +35,13 @@ from diffax.typing import Batch
 from diffax.typing import Key
 from diffax.typing import Params
 
-STOPPED = 75
+STOPPED = devices.STOPPED
 MOST_SKIPPED = 10
 # Steps whose metrics may be outstanding: the host never waits for the newest.
 _AHEAD = 4
 
 Validate = Callable[[TrainState], Mapping[str, Any]]
+_Create = Callable[[Batch, Params | None], TrainState]
 
 
 class _Run(NamedTuple):
@@ -79,6 +80,7 @@ def fit(
     validate: Validate | None = None,
     config: Mapping[str, Any] | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    sharing: Mapping[str, Any] | None = None,
 ) -> TrainState:
   """Train a system, from its newest checkpoint if there is one.
 
@@ -98,6 +100,9 @@ def fit(
       it must not keep the state, whose memory the next step reuses.
     config: settings that a resumed run must share.
     mesh: devices; by default all of all hosts.
+    sharing: how devices share the state, which a resumed run may change:
+      `fsdp`, the devices that hold one copy together, by default 1, and
+      `least`, numbers of the smallest array that is cut.
 
   Returns:
     The state after the last step.
@@ -111,18 +116,23 @@ def fit(
   workdir = pathlib.Path(workdir)
   optims.check(_checkpoint_options, checkpoint, 'checkpoint')
   _checkpoint_options(**checkpoint)
+  optims.check(_sharing, sharing or {}, 'devices')
+  fsdp, least = _sharing(**(sharing or {}))
   optims.at_least(1, 'log_every', log_every)
   optimiser = optims.optimiser(**optim)
   step = steps_lib.make_step(system, optimiser, ema)
   settings.keep(workdir, config or {})
   with _signals() as stop:
     first = train(0)
-    mesh = mesh or devices.mesh(batch_size=_batch_size(first))
+    mesh = mesh or devices.mesh(batch_size=_batch_size(first), fsdp=fsdp)
     key = _Key(seed, name)
-    state = _start(system, optimiser, first, key, frozen, mesh, workdir)
+    create = _creator(system, optimiser, key)
+    shapes = jax.eval_shape(create, first, frozen)
+    placed = devices.placed(shapes, mesh, least)
+    state = _start(create, first, frozen, placed, mesh, workdir)
     with checkpoints.Saver(workdir, checkpoint['keep']) as saver:
       run = _Run(
-          jit_step(step, key, mesh),
+          jit_step(step, key, mesh, placed),
           lambda i: devices.shard(train(i), mesh),
           steps, checkpoint['every'], log_every, validate, saver, stop,
       )
@@ -133,6 +143,12 @@ def fit(
 def _checkpoint_options(every: int, keep: int) -> None:
   optims.at_least(1, 'checkpoint.every', every)
   optims.at_least(1, 'checkpoint.keep', keep)
+
+
+def _sharing(fsdp: int = 1, least: int = devices.LEAST) -> tuple[int, int]:
+  optims.at_least(1, 'devices.fsdp', fsdp)
+  optims.at_least(1, 'devices.least', least)
+  return fsdp, least
 
 
 def _batch_size(batch: Batch) -> int:
@@ -151,7 +167,10 @@ class _Key(NamedTuple):
 
 
 def jit_step(
-    step: steps_lib.Step, key: _Key, mesh: jax.sharding.Mesh
+    step: steps_lib.Step,
+    key: _Key,
+    mesh: jax.sharding.Mesh,
+    placed: Any = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Any]]:
   """Compile a step that draws its own key and reuses the state's memory.
 
@@ -159,39 +178,45 @@ def jit_step(
     step: from `make_step`.
     key: of the stage.
     mesh: over which the batch is cut.
+    placed: where the state lies; by default whole on every device.
 
   Returns:
     (state, batch) -> (state, metrics); the given state is deleted.
   """
   whole, cut = devices.replicated(mesh), devices.split(mesh)
+  held = whole if placed is None else placed
 
   def keyed(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
     return step(state, batch, jax.random.fold_in(key.make(), state.step))
 
   return jax.jit(
       keyed,
-      in_shardings=(whole, cut),
-      out_shardings=(whole, whole),
+      in_shardings=(held, cut),
+      out_shardings=(held, whole),
       donate_argnums=0,
   )
 
 
-def _start(
-    system: System,
-    optimiser: optax.GradientTransformation,
-    batch: Batch,
-    key: _Key,
-    frozen: Params | None,
-    mesh: jax.sharding.Mesh,
-    workdir: pathlib.Path,
-) -> TrainState:
+def _creator(
+    system: System, optimiser: optax.GradientTransformation, key: _Key
+) -> _Create:
   def create(batch: Batch, frozen: Params | None) -> TrainState:
     # A copy, since the state's memory is reused and the caller's must not be.
     frozen = jax.tree.map(lambda x: x.copy(), frozen)
     return states.create(system, optimiser, key.make(), batch, frozen)
 
-  whole = devices.replicated(mesh)
-  state = jax.jit(create, out_shardings=whole)(
+  return create
+
+
+def _start(
+    create: _Create,
+    batch: Batch,
+    frozen: Params | None,
+    placed: Any,
+    mesh: jax.sharding.Mesh,
+    workdir: pathlib.Path,
+) -> TrainState:
+  state = jax.jit(create, out_shardings=placed)(
       devices.shard(batch, mesh), frozen
   )
   restored = checkpoints.restore(workdir, state)
@@ -224,7 +249,7 @@ def _through(
     if reached < run.steps or run.stop.is_set():
       if output:
         output.progress.note(f'stopped and saved at step {reached}')
-      raise SystemExit(STOPPED)
+      devices.leave()
   return state
 
 
