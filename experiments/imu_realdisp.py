@@ -86,6 +86,8 @@ def base(data: str, persons: int = 12) -> ml_collections.ConfigDict:
       'network': {'base': 32, 'blocks': 2, 'heads': 4, 'attention': 'all'},
   }
   config.ema = {'decay': 0.999, 'every': 1, 'start': 0, 'warmup': 'ratio'}
+  # Devices that hold one copy of the state together.
+  config.devices = {'fsdp': 1}
   config.checkpoint = {'every': 500, 'keep': 2}
   config.diffusion = {
       'steps': 4500,

@@ -79,6 +79,8 @@ def base(
       'samples': 1,
   }
   config.ema = {'decay': 0.999, 'every': 1, 'start': 0, 'warmup': 'ratio'}
+  # Devices that hold one copy of the state together.
+  config.devices = {'fsdp': 1}
   config.checkpoint = {'every': 500, 'keep': 2}
   config.twin = {
       'steps': 5000,

@@ -116,6 +116,8 @@ def base() -> ml_collections.ConfigDict:
   }
   config.system = {'dtype': 'float32'}
   config.ema = {'decay': 0.999, 'every': 1, 'start': 0, 'warmup': 'ratio'}
+  # Devices that hold one copy of the state together.
+  config.devices = {'fsdp': 1}
   config.checkpoint = {'every': 1000, 'keep': 2}
   adamw = {'name': 'adamw', 'weight_decay': 0.01, 'clip': 1.0}
   constant = {'name': 'constant', 'value': 2e-4}

@@ -102,6 +102,8 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
       'dtype': 'float32',
   }
   config.ema = {'decay': 0.995, 'every': 10, 'start': 100}
+  # Devices that hold one copy of the state together.
+  config.devices = {'fsdp': 1}
   config.checkpoint = {'every': 1000, 'keep': 3}
 
   config.autoencoder = {

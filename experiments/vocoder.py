@@ -33,6 +33,8 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   config.log_every = 50
   config.data = {'name': 'waves', 'samples': 8192, 'folds': 7}
   config.ema = {'decay': 0.999, 'every': 1, 'start': 0}
+  # Devices that hold one copy of the state together.
+  config.devices = {'fsdp': 1}
   config.checkpoint = {'every': 1000, 'keep': 2}
   config.vocoder = {
       'steps': 100_000, 'batch_size': 16,
