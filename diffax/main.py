@@ -4,6 +4,9 @@
   --mode=evaluate   the metric table and metrics.json of a trained run
   --mode=sample     samples for --input, or for a test segment
   --mode=benchmark  parameters, seconds and share of the machine's peak
+  --mode=export     a trained run as one folder, --out, that needs nothing else
+
+With --pretrained=FOLDER instead of --config, --mode=sample takes such a folder.
 
 Exit status: 0 done, 2 a mistake the user can mend, 75 stopped by a signal
 with everything saved (run the same command again), other: a fault.
@@ -26,11 +29,13 @@ from ml_collections import config_flags
 from diffax import benchmark
 from diffax import config as configs
 from diffax import evaluate
+from diffax import export
 from diffax import sampling
 from diffax import trained
 from diffax.errors import UserError
 from diffax.train import devices
 from diffax.train import loop
+from diffax.trained import Trained
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Experiment file, `experiments/NAME.py[:variant,...]`.'
@@ -39,7 +44,19 @@ _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder of the run; default runs/NAME[-variant].'
 )
 _MODE = flags.DEFINE_enum(
-    'mode', 'train', ['train', 'evaluate', 'sample', 'benchmark'], 'What to do.'
+    'mode', 'train', ['train', 'evaluate', 'sample', 'benchmark', 'export'],
+    'What to do.'
+)
+_OUT = flags.DEFINE_string(
+    'out', None, 'Folder of --mode=export; default WORKDIR/export.'
+)
+_PRETRAINED = flags.DEFINE_string(
+    'pretrained', None,
+    'Folder of --mode=export to sample from, instead of --config; samples go '
+    'to WORKDIR, default runs/FOLDER.'
+)
+_SEED = flags.DEFINE_integer(
+    'seed', None, 'Of --mode=sample; default that of the config.'
 )
 _INPUT = flags.DEFINE_string(
     'input', None,
@@ -69,7 +86,8 @@ def train(config: Any, workdir: pathlib.Path) -> None:
   for name in config.stages:
     settings, source, system = configs.parts(configs.stage(config, name))
     shapes = trained.shapes(system, source)
-    print(f'{name}: {benchmark.count(shapes.params):,} parameters')
+    if devices.is_first():
+      print(f'{name}: {benchmark.count(shapes.params):,} parameters')
     loop.fit(
         system,
         source.train,
@@ -83,6 +101,7 @@ def train(config: Any, workdir: pathlib.Path) -> None:
         workdir=workdir / name,
         frozen=configs.frozen(settings, workdir, shapes.frozen),
         config=settings,
+        sharing=config.to_dict().get('devices'),
     )
 
 
@@ -123,8 +142,16 @@ def report(config: Any, workdir: pathlib.Path) -> None:
   )
 
 
-def draw(config: Any, workdir: pathlib.Path) -> None:
-  """Write samples for --input, or for a test segment, as files and pictures."""
+def draw(
+    config: Any, workdir: pathlib.Path, model: Trained | None = None
+) -> None:
+  """Write samples for --input, or for a test segment, as files and pictures.
+
+  Args:
+    config: of the run.
+    workdir: where `samples` is written, and the run if no model is given.
+    model: an exported one.
+  """
   drawer = sampling.DRAWERS[config.eval.name]
   options = {
       'input': _INPUT.value, 'start': _START.value, 'asf': _ASF.value,
@@ -138,8 +165,22 @@ def draw(config: Any, workdir: pathlib.Path) -> None:
       raise UserError(f'--{name}: expected without {config.eval.name} systems.')
   if 'vocoder' in known and 'vocoder' in config.eval:
     given['vocoder'] = config.eval.vocoder.to_dict()
-  model = trained.restore(config, workdir)
-  drawer(model, workdir / 'samples', seed=config.seed, **given)
+  seed = config.seed if _SEED.value is None else _SEED.value
+  model = model or trained.restore(config, workdir)
+  drawer(model, workdir / 'samples', seed=seed, **given)
+
+
+def draw_pretrained(folder: pathlib.Path) -> None:
+  """Write samples of an exported model; see `draw`."""
+  if _MODE.value != 'sample' or _CONFIG.value is not None:
+    raise UserError(
+        '--pretrained: expected with --mode=sample and without --config, which '
+        f'the folder holds, found --mode={_MODE.value}'
+        + ' and --config.' * (_CONFIG.value is not None)
+    )
+  model = export.load(folder)
+  place = _WORKDIR.value or pathlib.Path('runs') / folder.resolve().name
+  draw(model.config, pathlib.Path(place), model)
 
 
 def _workdir() -> pathlib.Path:
@@ -157,6 +198,15 @@ def run(argv: list[str]) -> None:
   """Do what the flags say."""
   if len(argv) > 1:
     raise UserError(f'expected flags only, found {argv[1:]}.')
+  if _SEED.value is not None and _MODE.value != 'sample':
+    raise UserError(
+        f'--seed: expected with --mode=sample, found --mode={_MODE.value}; a '
+        'run has --config.seed.'
+    )
+  if _PRETRAINED.value:
+    devices.keep_memory()
+    draw_pretrained(pathlib.Path(_PRETRAINED.value))
+    return
   if _CONFIG.value is None:
     raise UserError('--config is needed, e.g. experiments/skeleton_cmu.py.')
   config, workdir = _CONFIG.value, _workdir()
@@ -165,8 +215,17 @@ def run(argv: list[str]) -> None:
   if _MODE.value in ('train', 'evaluate'):
     check_report(config)
   if _MODE.value == 'train':
-    configs.save(config, workdir)
-    train(config, workdir)
+    with devices.stoppable():
+      if devices.is_first():
+        configs.save(config, workdir)
+      train(config, workdir)
+  with devices.first_alone() as first:
+    if first:
+      _run_alone(config, workdir)
+
+
+def _run_alone(config: Any, workdir: pathlib.Path) -> None:
+  """Do what one process does: all but the training."""
   if _MODE.value in ('train', 'evaluate'):
     report(config, workdir)
   pictures = config.eval.get('figures', True)
@@ -174,6 +233,8 @@ def run(argv: list[str]) -> None:
     draw(config, workdir)
   if _MODE.value == 'benchmark':
     benchmark.run(config, workdir)
+  if _MODE.value == 'export':
+    export.save(config, workdir, pathlib.Path(_OUT.value or workdir / 'export'))
 
 
 def check_overrides(argv: list[str]) -> None:
