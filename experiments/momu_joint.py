@@ -156,7 +156,7 @@ def base() -> ml_collections.ConfigDict:
           'network': 'fft',
           'denoiser': {'width': 576, 'depth': 4, 'heads': 8, 'places': 3200},
           'process': {'steps': 1000, 'betas': 'scaled_linear'},
-          'prediction': 'noise', 'scaling': 'all',
+          'prediction': 'noise', 'scaling': 'all', 'rhythm': False,
           'sampler': {'name': 'ddim', 'steps': 50, 'eta': 0.0},
           'condition_dropout': 0.1, 'guidance': 3.0, 'switch': 0.5,
           'crop': config_dict.placeholder(int),

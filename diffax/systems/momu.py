@@ -73,6 +73,7 @@ def momu_diffusion(
     process: Mapping[str, Any] | None = None,
     prediction: str = 'noise',
     scaling: str = 'all',
+    rhythm: bool = False,
     sampler: Mapping[str, Any] | None = None,
     condition_dropout: float = 0.1,
     guidance: float = 3.0,
@@ -100,6 +101,8 @@ def momu_diffusion(
     prediction: of the networks: `noise` (the paper's), `x0` or `velocity`.
     scaling: `all` divides a modality by one deviation (the paper's); `channels`
       centres and divides each of its channels.
+    rhythm: whether the kinematic amplitude is a channel of motion's series, see
+      `momu_parts`; the paper's is not.
     sampler: of `generate.generator`; by default DDIM with 50 steps, at the
       times of latent diffusion.
     condition_dropout: rate at which the condition is hidden while training.
@@ -136,7 +139,8 @@ def momu_diffusion(
   parts = {'music': music, 'motion': motion}
   spaces = {
       name: momu_parts.space_of(
-          info, name, kinds[name], fold, parts[name], dtype
+          info, name, kinds[name], fold, parts[name], dtype,
+          rhythm and name == 'motion'
       )
       for name in OTHER
   }

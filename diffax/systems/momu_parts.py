@@ -3,11 +3,21 @@
 A modality is diffused as a series of latents (kind `vae`) or of features as
 they are (`raw`), several frames to a step, so that both modalities have one
 rate. Motion that is only given may be read by a learned `encoder` instead.
+
+With `rhythm` the series of motion has one channel more, its kinematic amplitude
+(`body.beats`, Eq. 3, the largest of a step's frames). A beat of movement is a
+change of speed, spread over all latents and small in each: what music has to do
+with it would be learned only after how to find it. The amplitude follows from
+what is given, and what is generated of it is dropped. The paper uses it for the
+contrast alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
+from diffax.body import beats
 from diffax.diffusion import process as processes
 from diffax.diffusion import schedules
 from diffax.errors import UserError
@@ -37,20 +47,32 @@ class Space(NamedTuple):
     channels: D; 0 if a learned encoder makes it.
     part: autoencoder; None for features as they are.
     fold: frames of a step of the series.
+    rhythm: whether the last channel is the kinematic amplitude.
   """
 
   channels: int
   part: momu_vae.Part | None
   fold: int
+  rhythm: bool = False
 
   def encode(self, frozen: Params, x: Array) -> Array:
     """Map `[B, T, C]` to `[B, L, D]`."""
     if self.part is not None:
-      return self.part.encode(frozen[self.part.name], x).mean
-    return x.reshape(len(x), x.shape[1] // self.fold, -1)
+      z = self.part.encode(frozen[self.part.name], x).mean
+    else:
+      z = x.reshape(len(x), x.shape[1] // self.fold, -1)
+    if not self.rhythm:
+      return z
+    poses = x.reshape(*x.shape[:2], -1, 2)
+    amplitude = beats.latent_amplitude(
+        beats.amplitude(beats.directogram(poses)), self.fold
+    )
+    return jnp.concatenate([z, amplitude[..., None]], axis=-1)
 
   def decode(self, frozen: Params, z: Array) -> Array:
     """Map `[B, L, D]` to `[B, T, C]`."""
+    if self.rhythm:
+      z = z[..., :-1]
     if self.part is not None:
       return self.part.decode(frozen[self.part.name], z)
     return z.reshape(len(z), z.shape[1] * self.fold, -1)
@@ -63,6 +85,7 @@ def space_of(
     fold: int,
     settings: Mapping[str, Any] | None,
     dtype: str,
+    rhythm: bool = False,
 ) -> Space:
   """Build the space of a modality.
 
@@ -73,6 +96,7 @@ def space_of(
     fold: frames of a step.
     settings: of `momu_vae.part_of`, for kind `vae`.
     dtype: of the computation.
+    rhythm: of `Space`; for motion as positions.
 
   Returns:
     The space.
@@ -85,12 +109,19 @@ def space_of(
         f'config.system.{name}: describes an autoencoder, but '
         f'config.system.kinds.{name} is {kind!r}.'
     )
+  if rhythm and (
+      kind == 'encoder' or info[name].get('kind', 'positions') != 'positions'
+  ):
+    raise UserError(
+        'config.system.rhythm: expected False for motion that is read by a '
+        'learned encoder or not given as positions, found True.'
+    )
   if kind == 'raw':
-    return Space(fold * info[name]['dims'], None, fold)
+    return Space(fold * info[name]['dims'] + rhythm, None, fold, rhythm)
   if kind == 'encoder':
     return Space(0, None, fold)
   part = momu_vae.described(info, name, settings or {}, dtype)
-  return Space(part.network.latent, part, fold)
+  return Space(part.network.latent + rhythm, part, fold, rhythm)
 
 
 def network_of(name: str, channels: int, settings: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from diffax import systems
+from diffax.body import beats
 from diffax.errors import UserError
 from diffax.nn.unet import parameters
 from diffax.systems import momu
@@ -162,6 +163,30 @@ def test_the_scale_is_that_of_latents(latent):
     assert z.shape == (BATCH, FRAMES // 2, 3)
     np.testing.assert_allclose(np.std(z), 1, rtol=1e-3)
     assert abs(scale[name]['variance'].item() - 1) > 1e-2
+
+
+def test_the_rhythm_of_motion_can_be_a_channel():
+  system, data = build(rhythm=True), batch()
+  params, frozen = scrambled(system)
+  model = system.loss.__self__
+  series = model.read(params, frozen, data)
+  assert sizes(series) == {
+      'music': (BATCH, FRAMES // 2, 3), 'motion': (BATCH, FRAMES // 2, 4)}
+  poses = np.asarray(data['motion'], np.float64).reshape(BATCH, FRAMES, 3, 2)
+  wanted = beats.amplitude(beats.directogram(poses))
+  np.testing.assert_allclose(
+      series['motion'][..., 3], wanted.reshape(BATCH, -1, 2).max(-1), atol=1e-5)
+  # What is generated of it does not show.
+  z = series['motion']
+  np.testing.assert_array_equal(
+      model.decode(params, frozen, 'motion', z),
+      model.decode(params, frozen, 'motion', z.at[..., 3].add(7.0)))
+  key = jax.random.key(0)
+  for given in ({'music': data['music']}, {'frames': data['music'][..., :0]}):
+    drawn = jax.eval_shape(system.sample, params, frozen, given, key)
+    assert drawn['motion'].shape == data['motion'].shape
+  plain = build().loss.__self__.read(params, frozen, data)
+  np.testing.assert_allclose(plain['motion'], z[..., :3], atol=1e-6)
 
 
 def test_each_channel_can_have_a_scale_of_its_own():
@@ -401,6 +426,8 @@ def test_a_length_is_compiled_once(raw):
     ({'tasks': ()}, 'tasks'),
     ({'tasks': ('dance',)}, 'tasks'),
     ({'kinds': {'music': 'encoder'}}, 'kinds.music'),
+    ({'kinds': {'motion': 'encoder'}, 'motion': None, 'tasks': ('music',),
+      'rhythm': True}, 'rhythm'),
     ({'kinds': {'motion': 'encoder'}, 'motion': None}, 'kinds.motion'),
     ({'kinds': {'motion': 'raw'}}, 'motion'),
     ({'network': 'cnn'}, 'network'),
