@@ -378,7 +378,8 @@ def test_the_card_says_how_to_sample(name, runs):
   count = sum(x.size for x in jax.tree.leaves(found.weights.params))
   assert f'| trained in this stage | {count:,} |' in text
   assert ('windows of the training data' in text) == (name == 'imu')
-  said = 'as diffax' if name == 'momu' else 'not stated in the manifest'
+  made_here = name in ('momu', 'skeleton')
+  said = 'as diffax' if made_here else 'not stated in the manifest'
   assert f'Licence of the data: {said}' in text
   way, _ = batch_of(name, found)
   lines = {block.partition('\n')[0] for block in text.split('```python')[1:]}

@@ -97,6 +97,8 @@ def prepare(
       'name': name, **work.info, 'files_read': len(work.jobs) - len(skipped),
       'cuts': notes, 'skipped': skipped,
   }
+  if name in LICENCES:
+    info['licence'] = LICENCES[name]
   own = root if name == 'bvh' else None
   folder = out or store.default_folder(name, fps, options, own)
   return store.write(folder, made, work.skeleton, info)
@@ -497,6 +499,17 @@ PREPARERS: dict[str, Callable[..., Work]] = {
     'bvh': prepare_bvh,
     'synthetic': prepare_synthetic,
 }
+
+LICENCES: Mapping[str, str] = {
+    'cmu': 'mocap.cs.cmu.edu, NSF EIA-0196217; free to use, not to be resold',
+    'bandai': 'CC BY-NC 4.0',
+    'amass': 'by the terms of AMASS and of each of its sets, no commerce',
+    '3dpw': 'by the terms of 3DPW, no commerce',
+    'h36m': 'by the terms of Human3.6M, academic use alone',
+    'freeman': 'by the terms of FreeMan, no commerce',
+    'synthetic': 'as diffax',
+}
+"""Of data sets, for their manifests; nobody knows those of own files."""
 
 RATES: Mapping[str, float] = {'h36m': 50.0, 'freeman': 30.0, 'bandai': 30.0}
 """Frames per second of sets; 60 of all others."""

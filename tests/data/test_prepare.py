@@ -39,6 +39,7 @@ def test_prepares_a_users_folder(
       'train': 3, 'val': 1, 'test': 1}
   assert manifest['labels'] == {'dance': 4, 'walk': 1}
   assert manifest['rigs'] == {'amass21': 5}
+  assert 'licence' not in manifest
   clips, again = store.read(out)
   assert again == manifest
   walk = next(clip for clip in clips if clip.label == 'walk')
@@ -174,7 +175,12 @@ def test_prepares_the_generated_set(tmp_path: pathlib.Path) -> None:
       'synthetic', out=tmp_path / 's', fps=30, persons=6, seconds=2)
   assert manifest['fps'] == 30
   assert len(manifest['subjects']) == 6
+  assert manifest['licence'] == 'as diffax'
   assert all(row['clips'] for row in manifest['splits'].values())
+
+
+def test_every_published_set_has_a_licence() -> None:
+  assert set(prepare.LICENCES) == set(prepare.PREPARERS) - {'bvh'}
 
 
 def test_prepares_amass(
