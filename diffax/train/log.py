@@ -12,7 +12,6 @@ from typing import Any
 
 import rich.console
 import rich.progress
-import tensorboardX
 
 from diffax.errors import UserError
 
@@ -33,6 +32,9 @@ class Writer:
       os.replace(part, path)
       # Without a buffer nothing is left to fail when the file is closed.
       self._file = path.open('ab', buffering=0)
+      # Here, since it imports torch where that is installed, which takes
+      # seconds that those who only evaluate and sample need not wait.
+      import tensorboardX
       self._board = tensorboardX.SummaryWriter(
           str(workdir / 'tensorboard'), purge_step=step + 1
       )
