@@ -782,10 +782,13 @@ def _tracks(
   rows = [_music('music, the reference', shown.get('true', made))]
   if dance_parts.TASKS[task].made == ('music',):
     rows.append(_music('music, generated', made))
+  moves = shown
+  if 'motion' in dance_parts.TASKS[task].given:
+    moves = {'given': made}
   return rows + [
       rhythms.Track(f'movement, {name}', dance.amplitude, dance.fps,
                     dance.steps)
-      for name, dance in shown.items()
+      for name, dance in moves.items()
   ]
 
 

@@ -53,11 +53,25 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def right(folder):
-  return run(
-      folder, dances.Copier(), judges=JUDGES, repeats=2, repeated=2,
-      lengths=(2.0, 6.0), figures=True,
-  )
+def shown():
+  """Return the titles of the rows of each picture of beats, once drawn."""
+  return {}
+
+
+@pytest.fixture(scope='module')
+def right(folder, shown):
+  overlay = dance.rhythms.overlay
+
+  def noted(path, tracks, **options):
+    shown[path.name] = [track.title for track in tracks]
+    overlay(path, tracks, **options)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(dance.rhythms, 'overlay', noted)
+    return run(
+        folder, dances.Copier(), judges=JUDGES, repeats=2, repeated=2,
+        lengths=(2.0, 6.0), figures=True,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -175,6 +189,16 @@ def test_pictures_are_drawn(right, folder):
     if task != 'motion_to_music':
       expected.add(f'bones_{task}.png')
   assert files == expected
+
+
+def test_what_was_given_is_not_called_generated(right, shown):
+  assert shown == {
+      'beats_motion_to_music.png': [
+          'music, the reference', 'music, generated', 'movement, given'],
+      'beats_music_to_motion.png': [
+          'music, the reference', 'movement, generated', 'movement, true'],
+      'beats_joint.png': ['music, the reference', 'movement, generated'],
+  }
 
 
 def test_the_model_sees_what_is_given_alone(tmp_path):
