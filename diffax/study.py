@@ -717,7 +717,9 @@ def drawn(table: Table) -> list[rich.table.Table]:
     cells = [rich.text.Text(row)]
     for column in table.columns:
       cell = table.cells[row, column]
-      words = rich.text.Text(text(cell, table.n), 'bold' if cell.bold else '')
+      # A narrow terminal breaks a line at the space.
+      value = text(cell, table.n).replace('±', ' ±')
+      words = rich.text.Text(value, 'bold' if cell.bold else '')
       if cell.paper:
         words.append(f'\n({cell.paper})', 'dim not bold')
       cells.append(words)
@@ -735,7 +737,8 @@ def _frame(titles: Sequence[str]) -> rich.table.Table:
   frame = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
   for place, words in enumerate(titles):
     side: Any = 'right' if place else 'left'
-    frame.add_column(rich.text.Text(words), justify=side)
+    # No number is cut, however narrow the terminal is.
+    frame.add_column(rich.text.Text(words), justify=side, overflow='fold')
   return frame
 
 

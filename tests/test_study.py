@@ -395,6 +395,21 @@ def test_tables_hold_mean_deviation_paper_and_pairs(place, capfd):
   assert '(0.1±0.2)' in shown and 'X|Y: ours - wide' in shown
 
 
+def test_a_table_that_is_too_wide_cuts_no_number(place, capfd):
+  columns = tuple(
+      {'title': f'column {i}' if i else 'ours', 'method': 'a'}
+      for i in range(13)
+  )
+  what = plan(
+      place, {'name': 'a'}, over={'seed': (0, 1, 2)},
+      tables=(table(columns=columns),),
+  )
+  assert conduct(place, what) == 0
+  shown = capfd.readouterr().out
+  assert '\N{HORIZONTAL ELLIPSIS}' not in shown
+  assert shown.count('3.00') == shown.count('±1.50') == 13
+
+
 def test_seeds_are_averaged_within_folds(place):
   what = plan(
       place, over={'data': {'fold': (0, 1)}, 'seed': (0, 2)},
