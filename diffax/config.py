@@ -3,7 +3,8 @@
 A config has the sections `data`, `system`, `optim`, `ema`, `checkpoint`,
 `eval` and a tuple `stages`. Each stage is a section of its own whose
 sub-sections overlay the shared ones of the same name, so a value that two
-stages share (a width, a box size) is written once.
+stages share (a width, a box size) is written once. The seed of a stage is added
+to that of the config, so that another `config.seed` is another training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +129,7 @@ def stage(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
   if 'batch_size' not in own:
     raise UserError(f'config.{name}.batch_size: expected a number, found none.')
   settings = {
-      'seed': own.get('seed', whole.get('seed', 0)),
+      'seed': whole.get('seed', 0) + own.get('seed', 0),
       'steps': own.get('steps'),
       'epochs': own.get('epochs'),
       'epoch_steps': own.get('epoch_steps'),

@@ -2,6 +2,7 @@
 
 import types
 
+from experiments import skeleton_amass
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -74,7 +75,7 @@ def test_a_stage_overlays_the_shared_sections():
   settings = configs.stage(two_stages(), 'first')
   assert settings['system'] == {'width': 8, 'depth': 7, 'name': 'toy'}
   assert settings['data']['size'] == 3
-  assert settings['seed'] == 9
+  assert settings['seed'] == 4 + 9
   assert settings['epochs'] == 6 and settings['steps'] is None
   assert settings['ema'] == {'decay': 0.5}
   assert settings['checkpoint'] == {'every': 5}
@@ -276,3 +277,21 @@ def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
   (tmp_path / 'taken').write_text('')
   with pytest.raises(UserError, match='--workdir .*taken/run: cannot write'):
     configs.save(two_stages(), tmp_path / 'taken/run')
+
+
+def test_the_seed_of_a_run_moves_those_of_its_stages():
+  config = two_stages()
+  seeds = {}
+  for seed in (0, 4):
+    config.seed = seed
+    seeds[seed] = [configs.stage(config, s)['seed'] for s in config.stages]
+  assert seeds == {0: [9, 0], 4: [13, 4]}
+
+
+@pytest.mark.parametrize('variant', ['', 'brief', 'smoke'])
+def test_seeds_of_a_study_train_other_networks(variant):
+  config = skeleton_amass.get_config(variant)
+  found = []
+  for config.seed in (0, 1):
+    found.append([configs.stage(config, s)['seed'] for s in config.stages])
+  assert all(a != b for a, b in zip(*found))
