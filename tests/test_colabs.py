@@ -1,6 +1,6 @@
 """Notebooks: whole, stripped, of names that exist, and run from top to bottom.
 
-The three of the systems that take a minute of a core even in their quick form
+Those of the systems take a minute of a core even in their quick form, so they
 are run with the slow tests; what they import and call is looked at in all.
 """
 
@@ -20,8 +20,10 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / 'colabs'
 # Of each the seconds it may take in its quick form, and its pictures.
-QUICK = {'kernels': (240, 10), 'own_data': (420, 4), 'skeleton': (420, 6)}
-SLOW = {'imu': (600, 8), 'lambda': (600, 7), 'momu': (900, 8)}
+QUICK = {'kernels': (240, 10), 'own_data': (420, 4)}
+SLOW = {
+    'imu': (600, 8), 'lambda': (600, 7), 'momu': (900, 8), 'skeleton': (420, 6),
+}
 NAMES = sorted(QUICK | SLOW)
 # ml_collections loads cards with a method that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module')

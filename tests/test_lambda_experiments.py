@@ -123,6 +123,7 @@ def test_lorenz_smoke_runs_and_repeats(environment, tmp_path):
   assert json.loads((tmp_path / 'metrics.json').read_text()) == rows
 
 
+@pytest.mark.slow
 def test_generated_gait_smoke_probes_its_tasks(environment, tmp_path):
   rows, _ = check_smoke(
       environment, 'lambda_synthetic_angles_moments', tmp_path
