@@ -235,3 +235,13 @@ def test_missing_data_are_asked_for(tmp_path):
   }
   with pytest.raises(UserError, match=str(tmp_path)):
     configs.parts(settings)
+
+
+@pytest.mark.parametrize('variant', [
+    'dance_aligned,budget,directions', 'directions,dance_aligned,budget',
+])
+def test_the_rhythm_is_not_asked_of_directions(variant):
+  system = momu_joint.get_config(variant).diffusion.system
+  assert system.prediction == 'velocity' and not system.rhythm
+  positions = momu_joint.get_config('dance_aligned,budget')
+  assert positions.diffusion.system.rhythm
