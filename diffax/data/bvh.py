@@ -15,8 +15,6 @@ along Z all the time is taken for a standing one: state `up` for such clips.
 """
 
 import dataclasses
-import lzma
-import pathlib
 import re
 from collections.abc import Sequence
 
@@ -219,12 +217,7 @@ def write(
            f'Frames: {len(raw)}', f'Frame Time: {1 / fps:.10f}']
   lines += [' '.join(f'{v:.9g}' for v in row) for row in table]
   data = ('\n'.join(lines) + '\n').encode()
-  path = pathlib.Path(path)
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(lzma.compress(data) if path.suffix == '.xz' else data)
-  except OSError as fault:
-    raise UserError(f'{path}: cannot be written: {fault}') from fault
+  files.write_bytes(path, data)
   error = np.linalg.norm(made - raw, axis=-1).max() * files.METRES[unit]
   return float(error)
 

@@ -31,9 +31,7 @@ References:
 """
 
 from collections.abc import Mapping, Sequence
-import lzma
 import math
-import pathlib
 import re
 from typing import Any, NamedTuple
 
@@ -259,12 +257,7 @@ def write(
   header[10:12] = np.array([fps], '<f4').view('<u2')
   data = header.tobytes() + section + table.astype('<f4').tobytes()
   data += bytes(-len(data) % _BLOCK)
-  place = pathlib.Path(path)
-  try:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(lzma.compress(data) if place.suffix == '.xz' else data)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be written: {error}') from error
+  files.write_bytes(path, data)
   gone = (raw.astype(np.float32) - raw) * metres
   return float(np.linalg.norm(gone, axis=-1).max(initial=0.0))
 

@@ -15,6 +15,7 @@ import zlib
 import numpy as np
 
 from diffax.errors import DataError
+from diffax.errors import UserError
 
 PathLike = str | pathlib.Path
 
@@ -95,6 +96,20 @@ def _unpacked(
     raise DataError(
         path, 'compression', f'at most {LARGEST_FILE} bytes inside', 'more')
   return data
+
+
+def write_bytes(path: PathLike, data: bytes) -> None:
+  """Write a file and the folders it lies in, compressed if it ends in `.xz`.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  place = pathlib.Path(path)
+  try:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(lzma.compress(data) if place.suffix == '.xz' else data)
+  except OSError as error:
+    raise UserError(f'{path}: cannot be written: {error}') from error
 
 
 def read_text(path: PathLike) -> str:

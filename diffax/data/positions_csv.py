@@ -16,8 +16,6 @@ Lines that begin with `#` are optional and state what a table cannot: `fps`,
 """
 
 from collections.abc import Sequence
-import lzma
-import pathlib
 import re
 
 import numpy as np
@@ -173,12 +171,7 @@ def write(
     cells = ('' if np.isnan(value) else f'{value:.10g}' for value in row)
     lines.append(','.join([f'{frame / fps:.9f}', *cells]))
   data = ('\n'.join(lines) + '\n').encode()
-  place = pathlib.Path(path)
-  try:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(lzma.compress(data) if place.suffix == '.xz' else data)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be written: {error}') from error
+  files.write_bytes(path, data)
   largest = float(np.abs(np.nan_to_num(raw)).max(initial=0.0))
   return largest * 5e-10 * files.METRES[unit] * np.sqrt(3)
 

@@ -21,7 +21,6 @@ number, before or behind. Y is up in both formats.
 """
 
 from collections.abc import Sequence
-import lzma
 import pathlib
 import re
 
@@ -168,12 +167,7 @@ def write(
     ]
     lines.append('\t'.join([str(frame + 1), f'{frame / fps:.9f}', *cells]))
   data = ('\n'.join(lines) + '\n').encode()
-  place = pathlib.Path(path)
-  try:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(lzma.compress(data) if place.suffix == '.xz' else data)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be written: {error}') from error
+  files.write_bytes(path, data)
   largest = float(np.abs(np.nan_to_num(raw)).max())
   return largest * 5e-9 * files.METRES[unit] * np.sqrt(3)
 
