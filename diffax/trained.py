@@ -12,6 +12,7 @@ from diffax.errors import UserError
 from diffax.systems.base import System
 from diffax.systems.base import Variables
 from diffax.train import checkpoint
+from diffax.train import settings as trained_with
 from diffax.typing import Array
 from diffax.typing import Batch
 from diffax.typing import Key
@@ -96,10 +97,12 @@ def parts(config: Any, workdir: pathlib.Path) -> Parts:
     The parts of the trained model.
 
   Raises:
-    UserError: if the run is not trained, or has weights of another model.
+    UserError: if the run is not trained, was trained with other settings than
+      those that may change, or has weights of another model.
   """
   name = config.stages[-1]
   settings = configs.stage(config, name)
+  trained_with.check(workdir / name, settings)
   settings['data'] |= config.eval.to_dict().get('data', {})
   source = configs.source(settings)
   system = configs.system(settings, source.info)

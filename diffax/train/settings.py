@@ -45,6 +45,28 @@ def keep(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     raise UserError(f'{path}: {error}') from error
 
 
+def check(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Compare a config with that of the run whose weights are to be used.
+
+  Other data or another split would let a model be judged, without a word, by
+  what it was trained on.
+
+  Args:
+    workdir: folder of the stage; without a config nothing is compared.
+    config: nested, of plain values.
+
+  Raises:
+    UserError: naming every field that differs, or if the config of the run
+      cannot be read.
+  """
+  path = workdir / 'config.json'
+  try:
+    if path.is_file():
+      _compare(path, json.loads(path.read_text()), config)
+  except (OSError, json.JSONDecodeError) as error:
+    raise UserError(f'{path}: {error}') from error
+
+
 def _compare(
     path: pathlib.Path, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> None:
