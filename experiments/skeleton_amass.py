@@ -170,6 +170,10 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
       'max_segments': config_dict.placeholder(int),
       'batch_size': 16,
       'mm_threshold': 0.4,
+      'baselines': (
+          'zero_velocity', 'nearest_neighbour', 'nearest_neighbours',
+          'turned_neighbour', 'turned_neighbours',
+      ),
       'fid': None,
       'paper': PAPER,
       'figures': True,

@@ -134,8 +134,11 @@ def run(
   return {
       'name': name,
       'config': f'{path}:{",".join(variants)}' if variants else path,
-      # Pictures are the cards' own business; a study wants numbers.
-      'set': {'eval.figures': False, **dict(row.settings)},
+      # Pictures and neighbours are the cards' own business.
+      'set': {
+          'eval.figures': False, 'eval.baselines': ('zero_velocity',),
+          **dict(row.settings),
+      },
       'reuse': dict.fromkeys(shared, base),
   }
 
