@@ -23,7 +23,7 @@ install() {
     fi
     python=$PWD/.venv/bin/python
   fi
-  "$python" -m pip install --quiet --disable-pip-version-check \
+  "$python" -m pip install --quiet --disable-pip-version-check --no-compile \
     --constraint launch/constraints.txt --editable ".[$extra]"
   PATH="$(dirname "$python"):$PATH"
 }
