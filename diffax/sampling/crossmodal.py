@@ -5,6 +5,7 @@ Without an input, of a few windows of the test split, into the folder go
   samples.npz                     see `sample_windows`
   reconstructions_X_given_Y.png   each modality given the others
   inpainting_X.png                the middle third of X from the rest and Y
+  windows.html                    both, to zoom into
 
 With `--input=TABLE` of the channels of some modalities, all others follow:
 
@@ -13,6 +14,7 @@ With `--input=TABLE` of the channels of some modalities, all others follow:
                        (NAME_mean) and the first sample (NAME_sample)
   samples.npz          see `complete`
   generated_X.png      the series
+  generated.html       the same, to zoom into
 
 A series longer than a window is cut into windows that overlap by half, and
 their series are cross-faded: with w(l) = min(l + 1, L - l) in each window,
@@ -43,6 +45,7 @@ from diffax.errors import UserError
 from diffax.trained import Trained
 from diffax.typing import Batch
 from diffax.typing import Key
+from diffax.viz import pages
 from diffax.viz import series as plots
 
 SampleFn = Callable[[Batch, Key], Mapping[str, Any]]
@@ -128,6 +131,10 @@ def complete(
           # A long series needs the width.
           columns=1 if part.shape[1] > 2 * info['length'] else None,
       )
+  written |= _page(folder / 'generated.html', pathlib.Path(path).name, [
+      pages.Window(f'{name} given {_and(given)}', scales[name], part)
+      for name, part in made.items()
+  ])
   _report(f'{_and(made)} of {pathlib.Path(path).name}', written)
   return written
 
@@ -285,6 +292,10 @@ def sample_windows(
   written = {'samples.npz': _save(folder, values, info, names)}
   if _can_draw():
     written |= _draw(folder, info, rows, windows, made, known)
+  written |= _page(
+      folder / 'windows.html', f"{info['name']} {split}",
+      _shown(info, rows, windows, made, known)
+  )
   _report(f"{len(rows)} windows of {info['name']} {split}", written)
   return written
 
@@ -372,6 +383,37 @@ def _draw(
         marked=~known if painted and known is not None else None,
     )
   return written
+
+
+def _shown(
+    info: Mapping[str, Any], rows: np.ndarray, windows: Batch,
+    made: Mapping[tuple[str, str], np.ndarray], known: np.ndarray | None
+) -> list[pages.Window]:
+  """Return what the page shows: each window, modality after modality."""
+  shown = []
+  for number, row in enumerate(rows):
+    for (name, kind), samples in made.items():
+      others = _and([other for other in info['modalities'] if other != name])
+      hidden = kind == 'inpainted' and known is not None
+      shown.append(pages.Window(
+          f'window {row}: {name} given {others}'
+          + f' and part of {name}' * hidden,
+          plots.Channels.of(info, name), samples[number], windows[name][number],
+          marked=~known if hidden and known is not None else None,
+      ))
+  return shown
+
+
+def _page(
+    path: pathlib.Path, title: str, shown: list[pages.Window]
+) -> dict[str, pathlib.Path]:
+  try:
+    import plotly  # noqa: F401
+  except ImportError:
+    print('No page written: plotly is missing (diffax[viz]).')
+    return {}
+  pages.of_series(path, shown, title=title)
+  return {path.name: path}
 
 
 def _can_draw() -> bool:

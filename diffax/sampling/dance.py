@@ -10,6 +10,7 @@ window of the test split. Of each task, into the folder go
   TASK.mp4         the figure with the sound, the beats marked
   TASK.html        the same to open in a browser
   TASK_mels.png    the log-mel spectrogram with both kinds of beats
+  TASK_mels.html   the same, to zoom into
   TASK_poses.png   poses over time
 
 A movement in space is seen from in front of the body. Its joints are found by
@@ -44,6 +45,7 @@ from diffax.trained import Trained
 from diffax.typing import Key
 from diffax.viz import dance as plots
 from diffax.viz import dance_page
+from diffax.viz import pages
 from diffax.viz import pose
 
 PathLike = pathlib.Path | str
@@ -352,6 +354,7 @@ def write(
   for package, suffix, drawn in (
       ('matplotlib', '_poses.png', _draw_poses),
       ('matplotlib', '_mels.png', _draw_mels),
+      ('plotly', '_mels.html', _mels_page),
       ('imageio_ffmpeg', '.mp4', plots.film),
   ):
     if _installed(package):
@@ -471,10 +474,22 @@ def _draw_poses(path: pathlib.Path, dance: plots.Dance) -> None:
   plots.strip(path, {dance.title: dance}, title='poses')
 
 
+def _mel(dance: plots.Dance) -> np.ndarray:
+  return np.asarray(
+      signal.log_mel(jnp.asarray(dance.wave, jnp.float32), signal.MAA)
+  )
+
+
+def _mels_page(path: pathlib.Path, dance: plots.Dance) -> None:
+  beats = {'musical beats': dance.onsets, 'kinematic beats': dance.steps}
+  pages.of_sounds(path, [
+      pages.Spectrogram(dance.title, _mel(dance), signal.MAA.fps, beats)
+  ], title='log-mel spectrogram and beats')
+
+
 def _draw_mels(path: pathlib.Path, dance: plots.Dance) -> None:
-  mel = signal.log_mel(jnp.asarray(dance.wave, jnp.float32), signal.MAA)
   plots.spectrograms(
-      path, {dance.title: np.asarray(mel)}, signal.MAA.fps,
+      path, {dance.title: _mel(dance)}, signal.MAA.fps,
       onsets={dance.title: dance.onsets}, steps={dance.title: dance.steps},
       title='log-mel spectrogram and beats',
   )

@@ -5,6 +5,7 @@ Into the folder go
   CLASS.csv      window, time_s, and the channels in their units
   windows.npz    see `save`
   CLASS.png      a real and a generated window, in time and in frequency
+  windows.html   the same of all classes, to zoom into
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from diffax.data.augment import Signals
 from diffax.errors import UserError
 from diffax.trained import Trained
 from diffax.typing import Batch
+from diffax.viz import pages
 from diffax.viz import series
 from diffax.viz import spectrogram
 
@@ -70,6 +72,7 @@ def draw(
     written |= views(
         folder, info, model.source.segments('train'), windows, label
     )
+  written |= _page(folder, info, model.source.segments('train'), windows, label)
   _report(info, written)
   return written
 
@@ -199,19 +202,47 @@ def views(
     The files by name.
   """
   channels, written = channels_of(info), {}
-  for number, name in enumerate(info['classes']):
-    mine = [real['window'][real['label'] == number], windows[label == number]]
-    if not min(map(len, mine)):
-      continue
+  for name, pair in _pairs(info, real, windows, label).items():
     file = f'{prefix}{slug(name)}.png'
     written[file] = folder / file
     spectrogram.beside(
-        written[file],
-        [_view(title, channels.scaled(part[0]))
-         for title, part in zip(('real', 'generated'), mine)],
-        channels, title=f"{info['name']}: {name}",
+        written[file], pair, channels, title=f"{info['name']}: {name}"
     )
   return written
+
+
+def _pairs(
+    info: Mapping[str, Any], real: Batch, windows: np.ndarray,
+    label: np.ndarray
+) -> dict[str, list[spectrogram.View]]:
+  """Return a real and a generated window of each class that has both."""
+  channels, found = channels_of(info), {}
+  for number, name in enumerate(info['classes']):
+    mine = [real['window'][real['label'] == number], windows[label == number]]
+    if min(map(len, mine)):
+      found[name] = [
+          _view(title, channels.scaled(part[0]))
+          for title, part in zip(('real', 'generated'), mine)
+      ]
+  return found
+
+
+def _page(
+    folder: pathlib.Path, info: Mapping[str, Any], real: Batch,
+    windows: np.ndarray, label: np.ndarray
+) -> dict[str, pathlib.Path]:
+  try:
+    import plotly  # noqa: F401
+  except ImportError:
+    print('No page written: plotly is missing (diffax[viz]).')
+    return {}
+  shown = _pairs(info, real, windows, label)
+  if not shown:
+    # An exported model has no real windows.
+    return {}
+  path = folder / 'windows.html'
+  pages.of_windows(path, shown, channels_of(info), title=str(info['name']))
+  return {path.name: path}
 
 
 def _view(title: str, window: np.ndarray) -> spectrogram.View:

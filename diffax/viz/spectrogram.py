@@ -56,7 +56,7 @@ def beside(
   """
   figures = pose.matplotlib_figures()
   rows = len(channels.names)
-  _check(path, shown, rows)
+  check(path, shown, rows)
   figure = figures.Figure(
       figsize=(2.9 * 2 * len(shown), 1.25 * rows + 1.0), layout='constrained'
   )
@@ -172,9 +172,10 @@ def _limits(curves: Sequence[np.ndarray]) -> tuple[float, float]:
   return float(low - room), float(high + room)
 
 
-def _check(
+def check(
     path: pathlib.Path | str, shown: Sequence[View], count: int
 ) -> None:
+  """Raise a UserError that names the path unless all views have C channels."""
   if not shown:
     raise UserError(f'{path}: expected at least one window, found none.')
   for view in shown:

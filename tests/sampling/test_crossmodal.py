@@ -21,6 +21,7 @@ def no_pictures(request, monkeypatch):
   """Draw in the test of pictures only, as drawing takes seconds."""
   if 'picture' not in request.node.name:
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    monkeypatch.setitem(sys.modules, 'plotly', None)
 
 
 def _track(number):
@@ -227,8 +228,13 @@ def test_a_diverged_model_is_reported(tmp_path):
 
 def test_pictures_are_drawn(tmp_path):
   pytest.importorskip('matplotlib')
+  pytest.importorskip('plotly')
   files = windows(tmp_path, Model())
   files |= complete(tmp_path, _track(9).values['x'][:12])
+  text = files['windows.html'].read_text('utf-8')
+  assert text.count('<h2>') == 3 * 3
+  assert 'window 11: x given y and part of x' in text
+  assert files['generated.html'].read_text('utf-8').count('<h2>') == 1
   drawn = [name for name in files if name.endswith('.png')]
   assert drawn == [
       'reconstructions_x_given_y.png', 'reconstructions_y_given_x.png',

@@ -27,7 +27,9 @@ dances = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(dances)
 
 TEST = dances.PARTS['test']
-FORMS = ('.wav', '.npz', '.html', '_poses.png', '_mels.png', '.mp4')
+FORMS = (
+    '.wav', '.npz', '.html', '_poses.png', '_mels.png', '_mels.html', '.mp4'
+)
 
 
 def both(batch, key):

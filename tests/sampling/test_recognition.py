@@ -53,6 +53,7 @@ def draw(tmp_path, sample, seed=3):
 
 def test_files_hold_windows_in_their_units(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib', None)
+  monkeypatch.setitem(sys.modules, 'plotly', None)
   files = draw(tmp_path, Model())
   assert set(files) == {'windows.npz', 'walking.csv', 'jump_up.csv'}
   with np.load(files['windows.npz']) as arrays:
@@ -83,6 +84,7 @@ def test_pictures_are_of_each_class(tmp_path):
   assert {name for name in files if name.endswith('.png')} == {
       'walking.png', 'jump_up.png'
   }
+  assert '<h2>jump up</h2>' in files['windows.html'].read_text('utf-8')
   assert all(path.stat().st_size for path in files.values())
 
 
