@@ -552,7 +552,8 @@ def test_trees_of_another_kind_are_refused(tree):
 @pytest.fixture
 def told():
   """Let a test give flags as on the command line."""
-  with flagsaver.flagsaver():
+  # Tests of one process share the flags; another may have named a config.
+  with flagsaver.flagsaver(config=None):
     yield lambda *given: flags.FLAGS(['main', *given])
   flags.FLAGS.unparse_flags()
 
