@@ -321,7 +321,8 @@ def _sound(one: Spectrogram) -> Any:
       hovertemplate='%{x:.2f} s, band %{y}: %{z}<extra></extra>',
   ))
   places = (1.02 * bands, 1.10 * bands)
-  symbols = (('triangle-down', series.GIVEN), ('diamond', series.SAMPLED))
+  # The colours of beats in `viz/dance.html`.
+  symbols = (('triangle-down', series.SAMPLED), ('diamond', series.GIVEN))
   for number, (name, beats) in enumerate(one.beats.items()):
     symbol, colour = symbols[number % 2]
     figure.add_trace(objects.Scatter(
