@@ -1,22 +1,13 @@
 """Fixtures and the settings of every test: 8 CPU devices, strict ranks."""
 
-import atexit
 import os
 import pathlib
-import shutil
-import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = (
     os.environ.get('XLA_FLAGS', '') + ' --xla_backend_optimization_level=0'
 )
 os.environ.setdefault('MPLBACKEND', 'agg')
-# Workers, and programs that tests start, share what one of them compiled.
-if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-  _compiled = tempfile.mkdtemp(prefix='diffax-compiled-')
-  os.environ['JAX_COMPILATION_CACHE_DIR'] = _compiled
-  atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
-os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

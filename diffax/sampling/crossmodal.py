@@ -46,6 +46,7 @@ from diffax.trained import Trained
 from diffax.typing import Batch
 from diffax.typing import Key
 from diffax.viz import pages
+from diffax.viz import pose
 from diffax.viz import series as plots
 
 SampleFn = Callable[[Batch, Key], Mapping[str, Any]]
@@ -121,7 +122,7 @@ def complete(
   written['samples.npz'] = _save(
       folder, {**given, **values}, info, list(info['modalities'])
   )
-  if _can_draw():
+  if pose.installed('matplotlib'):
     for name, part in made.items():
       file = f'generated_{name}.png'
       written[file] = _writable(folder, file)
@@ -290,7 +291,7 @@ def sample_windows(
   if known is not None:
     values[f'{names[0]}_known'] = known
   written = {'samples.npz': _save(folder, values, info, names)}
-  if _can_draw():
+  if pose.installed('matplotlib'):
     written |= _draw(folder, info, rows, windows, made, known)
   written |= _page(
       folder / 'windows.html', f"{info['name']} {split}",
@@ -407,22 +408,10 @@ def _shown(
 def _page(
     path: pathlib.Path, title: str, shown: list[pages.Window]
 ) -> dict[str, pathlib.Path]:
-  try:
-    import plotly  # noqa: F401
-  except ImportError:
-    print('No page written: plotly is missing (diffax[viz]).')
+  if not pose.installed('plotly'):
     return {}
   pages.of_series(path, shown, title=title)
   return {path.name: path}
-
-
-def _can_draw() -> bool:
-  try:
-    import matplotlib  # noqa: F401
-  except ImportError:
-    print('No pictures drawn: matplotlib is missing (diffax[viz]).')
-    return False
-  return True
 
 
 def _writable(folder: pathlib.Path, file: str) -> pathlib.Path:

@@ -357,7 +357,7 @@ def write(
       ('plotly', '_mels.html', _mels_page),
       ('imageio_ffmpeg', '.mp4', plots.film),
   ):
-    if _installed(package):
+    if pose.installed(package):
       drawn(place(suffix), dance)
   return written
 
@@ -493,15 +493,6 @@ def _draw_mels(path: pathlib.Path, dance: plots.Dance) -> None:
       onsets={dance.title: dance.onsets}, steps={dance.title: dance.steps},
       title='log-mel spectrogram and beats',
   )
-
-
-def _installed(package: str) -> bool:
-  try:
-    __import__(package)
-  except ImportError:
-    print(f'Left out: {pose.missing(package)}')
-    return False
-  return True
 
 
 def _report(name: str, written: Mapping[str, pathlib.Path]) -> None:

@@ -29,6 +29,7 @@ from diffax.errors import UserError
 from diffax.trained import Trained
 from diffax.typing import Batch
 from diffax.viz import pages
+from diffax.viz import pose
 from diffax.viz import series
 from diffax.viz import spectrogram
 
@@ -68,7 +69,7 @@ def draw(
     file = f'{slug(name)}.csv'
     written[file] = folder / file
     _write_csv(folder / file, values[label == number], info)
-  if _can_draw():
+  if pose.installed('matplotlib'):
     written |= views(
         folder, info, model.source.segments('train'), windows, label
     )
@@ -231,10 +232,7 @@ def _page(
     folder: pathlib.Path, info: Mapping[str, Any], real: Batch,
     windows: np.ndarray, label: np.ndarray
 ) -> dict[str, pathlib.Path]:
-  try:
-    import plotly  # noqa: F401
-  except ImportError:
-    print('No page written: plotly is missing (diffax[viz]).')
+  if not pose.installed('plotly'):
     return {}
   shown = _pairs(info, real, windows, label)
   if not shown:
@@ -269,15 +267,6 @@ def _write_csv(
         writer.writerow([window, time, *(f'{value:.7g}' for value in row)])
   except OSError as error:
     raise UserError(f'{path}: cannot write: {error}') from error
-
-
-def _can_draw() -> bool:
-  try:
-    import matplotlib  # noqa: F401
-  except ImportError:
-    print('No pictures drawn: matplotlib is missing (diffax[viz]).')
-    return False
-  return True
 
 
 def _report(

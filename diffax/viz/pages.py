@@ -18,7 +18,6 @@ from diffax.viz import pose
 from diffax.viz import series
 from diffax.viz import spectrogram
 
-_RANGE = 50.0
 _TOP, _BOTTOM = 70, 50
 _HEAD = """<!doctype html>
 <html lang="en">
@@ -272,7 +271,7 @@ def _windows(
   )
   colours = (series.REAL, series.SAMPLED, series.GIVEN)
   for channel in range(count):
-    top = max(view.image[channel].max() for view in views) or 1.0
+    top = max(view.image[channel].max() for view in views)
     for number, view in enumerate(views):
       figure.add_trace(objects.Scatter(
           x=channels.times(len(view.window)),
@@ -281,10 +280,10 @@ def _windows(
           showlegend=channel == 0, mode='lines',
           line={'color': colours[number % 3], 'width': 1.4},
       ), row=channel + 1, col=1)
-      level = _decibels(view.image[channel], top)
+      level = spectrogram.decibels(view.image[channel], top)
       figure.add_trace(objects.Heatmap(
-          z=np.round(level, 1).astype(np.float32), zmin=-_RANGE, zmax=0,
-          colorscale='Magma',
+          z=np.round(level, 1).astype(np.float32),
+          zmin=-spectrogram.RANGE, zmax=0, colorscale='Magma',
           x=_cells(len(view.window) / channels.rate, level.shape[1]),
           y=_cells(channels.rate / 2, level.shape[0]),
           showscale=not channel and not number,
@@ -298,11 +297,6 @@ def _windows(
     figure.update_yaxes(title_text='Hz', row=channel + 1, col=2)
   figure.update_xaxes(title_text=_plain(channels.xlabel), row=count)
   return _laid_out(figure, count, 130)
-
-
-def _decibels(image: np.ndarray, top: float) -> np.ndarray:
-  small = np.finfo(float).tiny
-  return 20 * np.log10(np.maximum(np.asarray(image, float), small) / top)
 
 
 def _cells(length: float, count: int) -> np.ndarray:

@@ -212,6 +212,16 @@ def missing(package: str) -> UserError:
   )
 
 
+def installed(package: str) -> bool:
+  """Return whether an optional package is there, and say so if not."""
+  try:
+    __import__(package)
+  except ImportError:
+    print(f'Left out: {missing(package)}')
+    return False
+  return True
+
+
 def writable(path: pathlib.Path | str) -> pathlib.Path:
   """Return a path after making its folder.
 

@@ -14,7 +14,7 @@ from diffax.viz import pose
 from diffax.viz import series
 
 # Decibels below the largest magnitude of a row that are told apart.
-_RANGE = 50.0
+RANGE = 50.0
 _COLOURS = (series.REAL, series.SAMPLED, series.GIVEN)
 _STYLES = ('-', (0, (5, 1.2)), (0, (1, 1.2)))
 
@@ -78,11 +78,9 @@ def beside(
         axes.tick_params(labelleft=False)
     top = max(view.image[row].max() for view in shown)
     for column, view in enumerate(shown, len(shown)):
-      level = 20 * np.log10(
-          np.maximum(view.image[row], np.finfo(float).tiny) / (top or 1)
-      )
+      level = decibels(view.image[row], top)
       image = grid[row, column].imshow(
-          level, origin='lower', aspect='auto', cmap='magma', vmin=-_RANGE,
+          level, origin='lower', aspect='auto', cmap='magma', vmin=-RANGE,
           vmax=0, extent=(0, len(view.window) / channels.rate, 0,
                           channels.rate / 2),
       )
@@ -172,10 +170,26 @@ def _limits(curves: Sequence[np.ndarray]) -> tuple[float, float]:
   return float(low - room), float(high + room)
 
 
+def decibels(magnitude: np.ndarray, top: float) -> np.ndarray:
+  """Return magnitudes in decibels of a largest one; none is above zero."""
+  return 20 * np.log10(
+      np.maximum(magnitude, np.finfo(float).tiny) / (top or 1)
+  )
+
+
 def check(
     path: pathlib.Path | str, shown: Sequence[View], count: int
 ) -> None:
-  """Raise a UserError that names the path unless all views have C channels."""
+  """Check that windows can be shown.
+
+  Args:
+    path: named in messages.
+    shown: the windows.
+    count: C channels that they should have.
+
+  Raises:
+    UserError: there is no window, or one has another shape.
+  """
   if not shown:
     raise UserError(f'{path}: expected at least one window, found none.')
   for view in shown:

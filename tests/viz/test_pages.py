@@ -121,6 +121,32 @@ def test_views_of_other_channels_are_refused(views, tmp_path):
     )
 
 
+def test_windows_share_a_scale_and_axes_have_units(views):
+  figure = pages._windows(views, CHANNELS)
+  curves = [trace for trace in figure.data if trace.type == 'scatter']
+  images = [trace for trace in figure.data if trace.type == 'heatmap']
+  np.testing.assert_allclose(curves[3].y, views[1].window[:, 1], rtol=1e-6)
+  np.testing.assert_allclose(curves[3].x, np.arange(40) / 50)
+  top = max(view.image[1].max() for view in views)
+  np.testing.assert_allclose(
+      images[3].z, 20 * np.log10(views[1].image[1] / top), atol=0.051
+  )
+  # Cells of 21 frames fill 0.8 s, those of 12 bins 25 Hz.
+  ends = np.stack([images[3].x[[0, -1]], images[3].y[[0, -1]]])
+  np.testing.assert_allclose(
+      ends, [[0.01905, 0.78095], [1.04167, 23.95833]], atol=1e-5
+  )
+
+
+def test_beats_stand_at_their_seconds(sound):
+  image, *beats = pages._sound(sound).data
+  np.testing.assert_allclose(image.z, sound.image.T, atol=0.0051)
+  assert image.x[-1] == pytest.approx(2.0 - 0.008)
+  assert [(trace.name, trace.x.tolist()) for trace in beats] == [
+      ('musical beats', [0.5, 1.0]), ('steps', [0.52])
+  ]
+
+
 def test_a_place_that_cannot_be_written_is_named(sound, tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match='cannot write'):

@@ -98,3 +98,10 @@ def test_pictures_are_written(tmp_path):
 def test_what_does_not_fit_is_named(tmp_path, draw, message):
   with pytest.raises(UserError, match=message):
     draw(tmp_path / 'a.png')
+
+
+def test_decibels_are_of_the_largest():
+  level = spectrogram.decibels(np.array([2.0, 0.2, 0.0]), 2.0)
+  np.testing.assert_allclose(level[:2], [0, -20], atol=1e-12)
+  assert np.isfinite(level).all() and level[2] < -1000
+  assert np.isfinite(spectrogram.decibels(np.zeros(2), 0.0)).all()
