@@ -25,7 +25,11 @@ The same command again resumes. A study is a config of plain values:
                         'paper': {column: '0.18±0.03'}}, ...),
               'columns': ({'title': ..., 'method': ...}, ...),
               'best': groups of titles whose best is set in bold,
-              'compare': pairs of titles}, ...)
+              'compare': pairs of titles,
+              'figure': {'file': 'f.png', 'xlabel': ...}}, ...)
+
+With `figure`, rows have a `line` and an `x`, and a picture in the folder of the
+study shows each column against x, a line for rows of the same `line`.
 
 A row with `reuse` waits for the runs of other rows with the same values of
 `over`, and starts from copies of those trained stages, which must have been
@@ -85,6 +89,7 @@ from diffax import main as single
 from diffax.errors import DataError
 from diffax.errors import UserError
 from diffax.train import loop
+from diffax.viz import curves
 
 # Importing `main` defines --config and --workdir.
 _JOBS = flags.DEFINE_integer('jobs', 1, 'Runs at once.', lower_bound=1)
@@ -421,7 +426,25 @@ def places(table: Config, names: Sequence[str]) -> dict[Titles, Place]:
       raise UserError(f'{where}: there are two cells {cell}.')
     found[cell] = Place(name, path)
   _check_titles(table, where)
+  _check_figure(table, where)
   return found
+
+
+def _check_figure(table: Config, where: str) -> None:
+  if 'figure' not in table:
+    return
+  strange = {'file', 'xlabel'} ^ set(table['figure'])
+  if strange:
+    raise UserError(
+        f'{where}: figure: expected file and xlabel, found '
+        f'{sorted(table["figure"])}.'
+    )
+  for row in table['rows']:
+    if not isinstance(row.get('line'), str) or not row.get('x', 0) > 0:
+      raise UserError(
+          f'{where}: row {row["title"]!r}: a figure needs its line and an x '
+          f'above 0, found {row.get("line")!r} and {row.get("x")!r}.'
+      )
 
 
 def _check_titles(table: Config, where: str) -> None:
@@ -632,7 +655,10 @@ def _compared(
       (a, b, difference(values[a], values[b], _better(table, a)))
       for a, b in pairs
   ]
-  return [(a, b, result) for a, b, result in results if result]
+  # The difference of single runs can be seen in the table.
+  return [
+      (a, b, result) for a, b, result in results if result and result.n > 1
+  ]
 
 
 def number(mean: float, std: float | None = None) -> str:
@@ -1138,6 +1164,9 @@ def conduct(
       tabulate(table, study, outcomes) for table in study.get('tables', ())
   ]
   _show(tables, workdir)
+  for config, table in zip(study.get('tables', ()), tables):
+    if 'figure' in config:
+      _plot(config, table, workdir)
   return _close(outcomes, tables, failures, stopped)
 
 
@@ -1151,6 +1180,40 @@ def _show(tables: Sequence[Table], workdir: pathlib.Path) -> None:
   content = json.dumps([contents(table) for table in tables], indent=2)
   _write(workdir / 'tables.json', content + '\n')
   _write(workdir / 'tables.md', '\n'.join(map(markdown, tables)))
+
+
+def _plot(config: Config, table: Table, workdir: pathlib.Path) -> None:
+  """Draw the figure of a table as far as there are runs."""
+  quantities = {
+      column: _lines(config, table, column) for column in table.columns
+  }
+  if not any(quantities.values()):
+    return
+  try:
+    import matplotlib  # noqa: F401
+  except ImportError:
+    print('No figure drawn: matplotlib is missing (diffax[viz]).')
+    return
+  path = workdir / config['figure']['file']
+  title = f'{table.title}: {table.note}'
+  curves.panels(path, quantities, config['figure']['xlabel'], title)
+  print(f'figure: {path}')
+
+
+def _lines(
+    config: Config, table: Table, column: str
+) -> dict[str, curves.Line]:
+  """Return the lines of a column, of rows that have runs, by rising x."""
+  found: dict[str, list[tuple[float, float, float]]] = {}
+  for row in config['rows']:
+    moments = summary(table.cells[row['title'], column].values)
+    if moments:
+      point = (row['x'], moments.mean, moments.std or 0.0)
+      found.setdefault(row['line'], []).append(point)
+  return {
+      name: curves.Line(*zip(*sorted(points)))
+      for name, points in found.items()
+  }
 
 
 def _close(

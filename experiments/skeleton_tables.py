@@ -224,10 +224,12 @@ def ablation(
 
   def made(data: str, options: Sequence[str]) -> Table:
     beside = '' if data == 'amass' else '; paper: AMASS'
-    return table(
+    found = table(
         f'Table {number}, {data}: {title}{beside}', _CARDS.get(data, data),
         columns, rows, options
     )
+    *others, last = [row.title for row in rows]
+    return found | {'compare': tuple((last, other) for other in others)}
 
   return made
 
@@ -273,10 +275,16 @@ def figure11(data: str, options: Sequence[str]) -> Table:
                               ('isotropic', ('isotropic',)))
       for step in steps(options)
   ]
-  return table(
+  made = table(
       f'Figure 11, {data}: quality by training steps', _CARDS.get(data, data),
       ('ADE', 'FDE', 'APD', 'CMD'), rows, options
   )
+  for row, shown in zip(rows, made['rows']):
+    shown['line'] = 'isotropic' if row.variants else 'nonisotropic'
+    shown['x'] = dict(row.settings)['eval.step']
+  return made | {'figure': {
+      'file': f'figure11_{data}.png', 'xlabel': 'training steps',
+  }}
 
 
 TABLES: Mapping[str, Callable[[str, Sequence[str]], Table]] = {

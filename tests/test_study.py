@@ -429,7 +429,7 @@ def test_seeds_are_averaged_within_folds(place):
 
 def test_rows_can_be_compared_and_columns_have_their_own_sense(place):
   rows = {'name': 'a'}, {'name': 'b', 'config': f'{place}/card.py:wide'}
-  what = plan(place, *rows, tables=(table(
+  what = plan(place, *rows, over={'seed': (0, 1)}, tables=(table(
       rows=(
           {'title': 'narrow', 'method': 'a'}, {'title': 'wide', 'method': 'b'},
       ),
@@ -443,13 +443,77 @@ def test_rows_can_be_compared_and_columns_have_their_own_sense(place):
   ),))
   assert conduct(place, what) == 0
   lines = (place / 'out/tables.md').read_text().splitlines()
+  # Values 1.5, 3 and 2.5, 5.
   assert lines[4:6] == [
-      '| narrow | **1.50** | 0.0150 | - |', '| wide | 2.50 | **0.0250** | - |',
+      '| narrow | **2.25±1.06** | 0.0225±0.0106 | - |',
+      '| wide | 3.75±1.77 | **0.0375±0.0177** | - |',
   ]
   assert lines[9:] == [
-      '| MSE: narrow - wide | -1.00 | 1 of 1 | - | - |',
-      '| probe: narrow - wide | -0.0100 | 0 of 1 | - | - |',
+      '| MSE: narrow - wide | -1.50±0.71 | 2 of 2 | - | - |',
+      '| probe: narrow - wide | -0.0150±0.0071 | 0 of 2 | - | - |',
   ]
+
+
+def _two(**changes):
+  return table(
+      rows=(
+          {'title': 'narrow', 'method': 'a', 'line': 'one', 'x': 2},
+          {'title': 'wide', 'method': 'b', 'line': 'one', 'x': 4},
+      ),
+      columns=({'title': 'MSE', 'way': 'x|y'},),
+      **changes,
+  )
+
+
+def test_the_difference_of_single_runs_is_not_printed(place):
+  rows = {'name': 'a'}, {'name': 'b', 'config': f'{place}/card.py:wide'}
+  what = plan(
+      place, *rows, tables=(_two(compare=(('narrow', 'wide'),)),))
+  assert conduct(place, what) == 0
+  assert 'difference' not in (place / 'out/tables.md').read_text()
+
+
+def test_a_figure_shows_columns_against_x(place, capfd, monkeypatch):
+  pytest.importorskip('matplotlib')
+  rows = {'name': 'a'}, {'name': 'b', 'config': f'{place}/card.py:wide'}
+  figure = {'file': 'f.png', 'xlabel': 'steps'}
+  what = plan(
+      place, *rows, over={'seed': (0, 1)}, tables=(_two(figure=figure),))
+  seen = []
+  panels = study.curves.panels
+  monkeypatch.setattr(
+      study.curves, 'panels', lambda *args: (seen.append(args), panels(*args)))
+  # Nothing ran: there is nothing to draw.
+  assert conduct(place, what, dry=True) == 0
+  assert not seen
+  assert conduct(place, what) == 0
+  path, quantities, xlabel, title = seen[0]
+  assert path.read_bytes()[:4] == b'\x89PNG'
+  assert xlabel == 'steps' and title.startswith('T: mean')
+  line = quantities['MSE']['one']
+  assert line.x == (2, 4)
+  assert line.mean == (2.25, 3.75)
+  assert line.std == pytest.approx((1.125**0.5, 3.125**0.5))
+  assert f'figure: {path}' in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'changes, words',
+    [
+        ({'figure': {'file': 'f.png'}}, "expected file and xlabel, found"),
+        (
+            {'figure': {'file': 'f.png', 'xlabel': 'x'},
+             'rows': ({'title': 'narrow', 'method': 'a', 'x': 0},)},
+            "'narrow': a figure needs its line and an x above 0, found None",
+        ),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_refused(place, changes, words):
+  what = plan(place, tables=({**table(), 'columns': (
+      {'title': 'MSE', 'way': 'x|y'},), 'rows': (
+      {'title': 'narrow', 'method': 'a'},), **changes},))
+  with pytest.raises(UserError, match=words):
+    conduct(place, what)
 
 
 def _values(*numbers: float) -> study.Values:

@@ -1,7 +1,8 @@
 """Line plots of measured numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import pathlib
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,20 @@ from diffax.viz import pose
 
 _COLOURS = (pose.CLOSEST, pose.DIVERSE[0], pose.TRUTH, *pose.DIVERSE[1:])
 _STYLES = ('-', '--', '-.', ':')
+
+
+class Line(NamedTuple):
+  """Means of runs at some abscissae, in rising order.
+
+  Attributes:
+    x: abscissae `[N]`.
+    mean: ordinates `[N]`.
+    std: their deviations over runs `[N]`; 0 for single ones.
+  """
+
+  x: Sequence[float]
+  mean: Sequence[float]
+  std: Sequence[float]
 
 
 def lines(
@@ -62,9 +77,57 @@ def lines(
   axes.set_xlabel(xlabel)
   axes.set_ylabel(ylabel)
   axes.set_title(title, fontsize=11)
-  axes.grid(color='#e6e8eb', linewidth=0.8)
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.set_axisbelow(True)
+  _style(axes)
   if len(series) > 1:
     axes.legend(frameon=False, fontsize=9)
   figure.savefig(pose.writable(path), dpi=160)
+
+
+def panels(
+    path: pathlib.Path | str,
+    quantities: Mapping[str, Mapping[str, Line]],
+    xlabel: str,
+    title: str,
+) -> None:
+  """Plot quantities side by side against doublings of a common abscissa.
+
+  Args:
+    path: the file, `.png`, `.pdf` or `.svg`.
+    quantities: lines by name, by the name of the quantity; bars are one
+      deviation up and down.
+    xlabel: quantity and unit.
+    title: of the picture.
+
+  Raises:
+    UserError: if there is nothing to draw, or matplotlib is missing.
+  """
+  figures = pose.matplotlib_figures()
+  shown = {name: lines for name, lines in quantities.items() if lines}
+  if not shown:
+    raise UserError(f'{path}: expected at least one line, found none.')
+  figure = figures.Figure(
+      figsize=(3.2 * len(shown), 3.2), layout='constrained'
+  )
+  grid = figure.subplots(1, len(shown), squeeze=False)[0]
+  for axes, (name, lines) in zip(grid, shown.items()):
+    for number, (label, line) in enumerate(lines.items()):
+      axes.errorbar(
+          line.x, line.mean, yerr=line.std, label=label, linewidth=1.6,
+          color=_COLOURS[number % len(_COLOURS)], capsize=2, marker='o',
+          linestyle=_STYLES[number % len(_STYLES)], markersize=4,
+      )
+    ticks = sorted({x for line in lines.values() for x in line.x})
+    axes.set_xscale('log', base=2)
+    axes.set_xticks(ticks, [f'{x:,g}' for x in ticks], fontsize=8)
+    axes.set_xlabel(xlabel)
+    axes.set_title(name, fontsize=10)
+    _style(axes)
+  grid[0].legend(frameon=False, fontsize=9)
+  figure.suptitle(title, fontsize=11)
+  figure.savefig(pose.writable(path), dpi=160)
+
+
+def _style(axes: Any) -> None:
+  axes.grid(color='#e6e8eb', linewidth=0.8)
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.set_axisbelow(True)

@@ -62,3 +62,28 @@ def test_a_missing_package_says_what_to_install(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib', None)
   with pytest.raises(UserError, match=r"pip install 'diffax\[viz\]'"):
     curves.lines(tmp_path / 'a.png', {'a': (X, X)}, 'x', 'y', 'title')
+
+
+def test_panels_show_each_quantity_that_has_lines(tmp_path):
+  path = tmp_path / 'a.png'
+  rising = curves.Line((1, 2, 4), (1, 2, 3), (0, 0.1, 0.2))
+  falling = curves.Line((1, 2, 4), (3, 2, 1), (0, 0, 0))
+  both = {'one': rising, 'other': falling}
+  curves.panels(
+      path, {'ADE': both, 'FDE': {}, 'APD': both}, 'steps', 'three')
+  image = _pixels(path)
+  # Two panels: that of no line is left out.
+  assert image.shape == (512, 1024, 3)
+  for half in (image[:, :512], image[:, 512:]):
+    blue = (half[..., 2] - half[..., 0]) > 120
+    red = (half[..., 0] - half[..., 2]) > 120
+    ends = [
+        [np.nonzero(part[90:420, place])[0].mean() for place in (
+            slice(0, 200), slice(330, 512))] for part in (blue, red)
+    ]
+    assert ends[0][0] > ends[0][1] and ends[1][0] < ends[1][1]
+
+
+def test_panels_without_lines_are_refused(tmp_path):
+  with pytest.raises(UserError, match='at least one line'):
+    curves.panels(tmp_path / 'a.png', {'ADE': {}}, 'steps', 'none')
