@@ -33,7 +33,8 @@ study shows each column against x, a line for rows of the same `line`.
 
 A row with `reuse` waits for the runs of other rows with the same values of
 `over`, and starts from copies of those trained stages, which must have been
-trained with its own settings; stages that it has already stay.
+trained with its own settings; stages that it has already stay. Runs that
+others wait for start first.
 
 A cell belongs to the runs of row `run` and the place `path` in metrics.json,
 where braces are filled from the table, its row and its column, the later
@@ -877,7 +878,12 @@ class _Pool:
       board: Board,
   ):
     self.failures: dict[Run, Failure] = {}
-    self._runs, self._waiting = runs, list(runs)
+    self._runs = runs
+    needed = {(row, run.over) for run in runs for _, row in run.reuse}
+    # Those that others need come first, or a core waits for the last of them.
+    self._waiting = sorted(
+        runs, key=lambda run: (run.row, run.over) not in needed
+    )
     self._command, self._board = command, board
     self._environment = environment(workdir, jobs)
     self._free = shares(jobs)

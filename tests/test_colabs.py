@@ -1,13 +1,14 @@
 """Notebooks: whole, stripped, of names that exist, and run from top to bottom.
 
-Those of the systems take a minute of a core even in their quick form, so they
-are run with the slow tests; what they import and call is looked at in all.
+Those of the systems are also the runs of a whole small experiment, from
+training to its table and pictures, that are in every run of the suite.
 """
 
 import ast
 from collections.abc import Iterator
 import importlib
 import inspect
+import json
 import os
 import pathlib
 import re
@@ -19,12 +20,16 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / 'colabs'
-# Of each the seconds it may take in its quick form, and its pictures.
-QUICK = {'kernels': (240, 10), 'own_data': (420, 4)}
-SLOW = {
-    'imu': (600, 8), 'lambda': (600, 7), 'momu': (900, 8), 'skeleton': (420, 6),
+# Of each the pictures that it shows in its quick form, and what its table has.
+NOTEBOOKS = {
+    'imu': (8, {'conditions', 'sampling'}),
+    'kernels': (10, set()),
+    'lambda': (7, {'angles|moments', 'moments|angles'}),
+    'momu': (8, {'motion_to_music', 'music_to_motion', 'joint'}),
+    'own_data': (4, set()),
+    'skeleton': (6, {'model', 'zero_velocity', 'nearest_neighbour'}),
 }
-NAMES = sorted(QUICK | SLOW)
+NAMES = sorted(NOTEBOOKS)
 # ml_collections loads cards with a method that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module')
 
@@ -169,20 +174,19 @@ def shared(tmp_path_factory):
   }
 
 
-def _run(
-    name: str, seconds: int, pictures: int, folder: pathlib.Path,
-    shared: dict[str, str]
-) -> None:
-  """Run a notebook in its quick form, and count what it shows."""
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize('name', NAMES)
+def test_a_notebook_runs(name, tmp_path, shared):
+  pictures, rows = NOTEBOOKS[name]
   # Without MPLBACKEND, which keeps figures from being shown.
   env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'}
   env |= {
-      **shared, 'DIFFAX_QUICK': '1', 'TMPDIR': str(folder),
+      **shared, 'DIFFAX_QUICK': '1', 'TMPDIR': str(tmp_path),
       'PYTHONDONTWRITEBYTECODE': '1',
   }
   notebook, before = _read(name), sorted(FOLDER.rglob('*'))
   nbclient.NotebookClient(
-      notebook, timeout=seconds, startup_timeout=300, kernel_name='python3',
+      notebook, timeout=800, startup_timeout=300, kernel_name='python3',
       resources={'metadata': {'path': str(FOLDER)}},
   ).execute(env=env)
   outputs = [o for cell in notebook.cells for o in cell.get('outputs', ())]
@@ -190,18 +194,8 @@ def _run(
   shown = [o.data for o in outputs if 'data' in o]
   seen = [data for data in shown if {'image/png', 'image/gif'} & set(data)]
   assert len(seen) >= pictures
+  for path in tmp_path.glob(f'{name}-*/metrics.json'):
+    rows = rows - set(json.loads(path.read_text()))
+  assert not rows
   # It leaves nothing beside itself.
   assert sorted(FOLDER.rglob('*')) == before
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize('name', sorted(QUICK))
-def test_a_notebook_runs(name, tmp_path, shared):
-  _run(name, *QUICK[name], tmp_path, shared)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize('name', sorted(SLOW))
-def test_a_slow_notebook_runs(name, tmp_path, shared):
-  _run(name, *SLOW[name], tmp_path, shared)

@@ -265,6 +265,21 @@ def test_a_row_starts_from_stages_of_another(place, capfd):
   assert (place / 'out/b/seed=0/first/by').read_text() == 'b'
 
 
+def test_runs_that_others_need_start_first(place, capfd):
+  rows = (
+      {'name': 'own'}, {'name': 'a'}, {'name': 'b', 'reuse': {'first': 'a'}},
+  )
+  assert conduct(place, plan(place, *rows, over={'seed': (0, 1)})) == 0
+  started = [
+      line.partition(':')[0] for line in capfd.readouterr().out.splitlines()
+      if ': runs, see' in line
+  ]
+  assert started == [
+      'a seed=0', 'a seed=1', 'own seed=0', 'b seed=0', 'own seed=1',
+      'b seed=1',
+  ]
+
+
 def test_a_row_whose_stages_are_of_a_failed_run_fails(place, capfd):
   rows = [
       {'name': 'a', 'set': {'act': '2'}},
