@@ -5,7 +5,11 @@ Data:  Bandai-Namco Research Motiondataset 1 (CC BY-NC 4.0), the files listed
        not published: persons of the test were seen while training.
 Run:   python -m diffax.main --config=experiments/skeleton_bandai.py:budget
 Sizes: as skeleton_amass.
-Cost:  `budget` trains as many steps as that of skeleton_cmu.
+Table: `brief`, 326 test segments, seeds 0 to 2: ADE 0.627±0.003, FDE
+       0.651±0.019 (isotropic 0.632±0.006, 0.657±0.014; Zero-Velocity 0.715,
+       0.829).
+Cost:  `brief`, 9 minutes of a CPU core; `budget` trains as many steps as that
+       of skeleton_cmu.
 
 Variants: those of skeleton_amass.
 """

@@ -252,6 +252,8 @@ def beyond(data: str, options: Sequence[str]) -> Table:
   """Return what the paper has not: samplers, noise, weights, bones."""
   rows = (
       Row('10 steps of DDPM'),
+      *(Row(f'{steps} steps of DDPM', settings=(
+          ('diffusion.system.sampler.steps', steps),)) for steps in (5, 3, 2)),
       *(Row(f'{steps} steps of DDIM', ('ddim',), settings=(
           ('diffusion.system.sampler.steps', steps),)) for steps in (5, 3, 2)),
       *(Row(f'{steps} steps of DPM-Solver++', ('dpm',), settings=(

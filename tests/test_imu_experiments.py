@@ -97,6 +97,7 @@ def test_studies_that_do_not_go_together_are_refused(variant):
     card('imu_tables', variant)
 
 
+@pytest.mark.slow
 def test_synthetic_smoke_runs(tmp_path):
   found = subprocess.run(
       [
