@@ -11,6 +11,8 @@ from diffax.viz import pose
 
 _COLOURS = (pose.CLOSEST, pose.DIVERSE[0], pose.TRUTH, *pose.DIVERSE[1:])
 _STYLES = ('-', '--', '-.', ':')
+# With more names than these a legend hides lines.
+_INSIDE = 4
 
 
 class Line(NamedTuple):
@@ -78,7 +80,9 @@ def lines(
   axes.set_ylabel(ylabel)
   axes.set_title(title, fontsize=11)
   _style(axes)
-  if len(series) > 1:
+  if len(series) > _INSIDE:
+    figure.legend(frameon=False, fontsize=9, loc='outside right upper')
+  elif len(series) > 1:
     axes.legend(frameon=False, fontsize=9)
   figure.savefig(pose.writable(path), dpi=160)
 

@@ -64,6 +64,19 @@ def test_a_missing_package_says_what_to_install(tmp_path, monkeypatch):
     curves.lines(tmp_path / 'a.png', {'a': (X, X)}, 'x', 'y', 'title')
 
 
+def test_a_long_legend_stands_beside_the_lines(tmp_path):
+  path = tmp_path / 'a.png'
+  ends = []
+  for count in (4, 5):
+    lines = {f'number {i}': (X, X + i) for i in range(count)}
+    curves.lines(path, lines, 'x', 'y', 'title')
+    dark = _pixels(path).max(-1) < 60
+    # The axis at the bottom is the longest dark row.
+    ends.append(np.nonzero(dark[dark.sum(1).argmax()])[0].max())
+  assert ends[0] > 1000
+  assert ends[1] < 900
+
+
 def test_panels_show_each_quantity_that_has_lines(tmp_path):
   path = tmp_path / 'a.png'
   rising = curves.Line((1, 2, 4), (1, 2, 3), (0, 0.1, 0.2))
