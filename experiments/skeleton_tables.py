@@ -262,6 +262,8 @@ def beyond(data: str, options: Sequence[str]) -> Table:
       Row('start from matched noise', ('matched',)),
       Row('average of weights (EMA)', (), settings=(('eval.weights', 'ema'),)),
       Row('bones of the past', ('bones',)),
+      Row('and a rigid pelvis', settings=(
+          ('diffusion.system.bones', 'rigid'),)),
   )
   return table(
       f'Beyond the paper, {data}', _CARDS.get(data, data),

@@ -40,8 +40,13 @@ References:
   Raffel et al., "mir_eval", ISMIR 2014 (the matching).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import fcntl
 import math
+import os
+import pathlib
+import tempfile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,10 +110,7 @@ def onsets(
         f'found {list(wave.shape)}'
         f'{"" if np.isfinite(wave).all() else " with NaN or infinity"}.'
     )
-  try:
-    import librosa
-  except ImportError as error:
-    raise _missing('librosa') from error
+  librosa = import_librosa()
   if rate != RATE:
     wave = librosa.resample(
         wave, orig_sr=rate, target_sr=RATE, res_type='soxr_hq'
@@ -116,6 +118,45 @@ def onsets(
   return librosa.onset.onset_detect(
       y=wave, sr=RATE, units='time', **DETECTORS[detector]
   )
+
+
+def import_librosa() -> Any:
+  """Import librosa, one process of a user and host at a time.
+
+  Where it is first imported it compiles and stores functions (numba). Two
+  processes that do this together store halves that do not fit each other, and
+  whoever loads them, then or later, dies of a segmentation fault (numba issue
+  10128).
+
+  Returns:
+    The module, all that `onsets` needs compiled.
+
+  Raises:
+    UserError: if it is missing.
+  """
+  with _alone():
+    try:
+      import librosa
+    except ImportError as error:
+      raise _missing('librosa') from error
+    # The module loads its parts when they are first named.
+    _ = librosa.onset.onset_detect, librosa.util.peak_pick
+    return librosa
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+  """Hold the lock of those who import librosa."""
+  name = f'diffax-librosa-{os.getuid()}.lock'
+  path = pathlib.Path(tempfile.gettempdir(), name)
+  with contextlib.ExitStack() as stack:
+    try:
+      file = stack.enter_context(path.open('a'))
+      fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+      # Nothing can be locked here: better unguarded than not at all.
+      pass
+    yield
 
 
 def count_seconds(made: np.ndarray, true: np.ndarray, seconds: float) -> Counts:

@@ -1,7 +1,9 @@
 """Scores of beats against loops, a released protocol and known chance."""
 
+import fcntl
 import itertools
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def _released(pairs, rate):
     pairs: waves generated and true.
     rate: of the waves.
   """
-  librosa = pytest.importorskip('librosa')
+  librosa = rhythm.import_librosa()
   marks = []
   for waves in pairs:
     rows = []
@@ -81,7 +83,8 @@ def test_scores_are_those_of_loris_from_waves_to_table():
 @pytest.mark.parametrize('detector, frames', [('loris', 3), ('cdcd', 1)])
 def test_onsets_follow_the_published_windows(detector, frames):
   """Pick the peaks of librosa's strength by the definition of its windows."""
-  librosa = pytest.importorskip('librosa')
+  pytest.importorskip('librosa')
+  librosa = rhythm.import_librosa()
   rng = np.random.default_rng(9)
   # Bursts of any loudness in noise: many are near the threshold.
   wave = 0.02 * rng.normal(size=4 * 22050)
@@ -125,6 +128,28 @@ def test_onsets_are_where_clicks_are_at_any_rate():
 def test_wrong_waves_are_refused(wave, detector, words):
   with pytest.raises(UserError, match=words):
     rhythm.onsets(wave, 16000, detector)
+
+
+def test_librosa_is_imported_by_one_process_at_a_time(tmp_path, monkeypatch):
+  pytest.importorskip('librosa')
+  monkeypatch.setattr(rhythm.tempfile, 'gettempdir', lambda: str(tmp_path))
+  rhythm.import_librosa()
+  (path,) = tmp_path.iterdir()
+  thread = threading.Thread(target=rhythm.import_librosa)
+  with path.open('a') as another:
+    fcntl.flock(another, fcntl.LOCK_EX)
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+  thread.join(10)
+  assert not thread.is_alive()
+
+
+def test_librosa_is_imported_where_nothing_can_be_locked(tmp_path, monkeypatch):
+  pytest.importorskip('librosa')
+  absent = str(tmp_path / 'absent')
+  monkeypatch.setattr(rhythm.tempfile, 'gettempdir', lambda: absent)
+  assert rhythm.import_librosa().onset
 
 
 @pytest.mark.parametrize('package, call', [
