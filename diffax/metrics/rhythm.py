@@ -46,7 +46,6 @@ import fcntl
 import math
 import os
 import pathlib
-import tempfile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,12 +120,12 @@ def onsets(
 
 
 def import_librosa() -> Any:
-  """Import librosa, one process of a user and host at a time.
+  """Import librosa, one process of an installation at a time.
 
-  Where it is first imported it compiles and stores functions (numba). Two
-  processes that do this together store halves that do not fit each other, and
-  whoever loads them, then or later, dies of a segmentation fault (numba issue
-  10128).
+  Where its parts are first imported they compile and store functions (numba).
+  Two processes that do this together store halves that do not fit each other,
+  and whoever loads them, then or later, dies of a segmentation fault (numba
+  issue 10128).
 
   Returns:
     The module, all that `onsets` needs compiled.
@@ -134,29 +133,27 @@ def import_librosa() -> Any:
   Raises:
     UserError: if it is missing.
   """
-  with _alone():
-    try:
-      import librosa
-    except ImportError as error:
-      raise _missing('librosa') from error
-    # The module loads its parts when they are first named.
+  try:
+    import librosa
+  except ImportError as error:
+    raise _missing('librosa') from error
+  with _alone(pathlib.Path(librosa.__file__).parent):
+    # Only the names of its parts, unlike its own, import them.
     _ = librosa.onset.onset_detect, librosa.util.peak_pick
-    return librosa
+  return librosa
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-  """Hold the lock of those who import librosa."""
-  name = f'diffax-librosa-{os.getuid()}.lock'
-  path = pathlib.Path(tempfile.gettempdir(), name)
-  with contextlib.ExitStack() as stack:
-    try:
-      file = stack.enter_context(path.open('a'))
-      fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:
-      # Nothing can be locked here: better unguarded than not at all.
-      pass
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+  """Hold the lock of a folder, which needs no right to write there."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    # Some file systems lock nothing: better unguarded there than not at all.
+    with contextlib.suppress(OSError):
+      fcntl.flock(descriptor, fcntl.LOCK_EX)
     yield
+  finally:
+    os.close(descriptor)
 
 
 def count_seconds(made: np.ndarray, true: np.ndarray, seconds: float) -> Counts:
