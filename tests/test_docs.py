@@ -332,8 +332,10 @@ def _flags() -> set[str]:
       flag.name for module, found in flags.FLAGS.flags_by_module_dict().items()
       for flag in found if module in ours or module.startswith('diffax')
   } | {'config'}
-  text = pathlib.Path(data_main.__file__).read_text()
-  return known | set(re.findall(r"'--(\w+)'", text)) | set(data_main.OPTIONS)
+  benchmarks = (ROOT / 'tests/benchmarks').glob('*.py')
+  for path in (pathlib.Path(data_main.__file__), *benchmarks):
+    known |= set(re.findall(r"'--(\w+)'", path.read_text()))
+  return known | set(data_main.OPTIONS)
 
 
 def test_every_flag_that_is_named_exists():
@@ -426,7 +428,7 @@ def _check_module(module: str, argv: list[str]) -> None:
   elif module == 'diffax.data':
     # Leaves by an exception of its own if a word is not known.
     data_main.parser().parse_args(argv[1:])
-  elif module.startswith('diffax.'):
+  elif module.startswith(('diffax.', 'tests.')):
     path = ROOT.joinpath(*module.split('.'))
     path = path / '__main__.py' if path.is_dir() else path.with_suffix('.py')
     for word in argv[1:]:
