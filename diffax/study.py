@@ -91,6 +91,7 @@ from diffax.errors import DataError
 from diffax.errors import UserError
 from diffax.train import loop
 from diffax.viz import curves
+from diffax.viz import pose
 
 # Importing `main` defines --config and --workdir.
 _JOBS = flags.DEFINE_integer('jobs', 1, 'Runs at once.', lower_bound=1)
@@ -434,17 +435,18 @@ def places(table: Config, names: Sequence[str]) -> dict[Titles, Place]:
 def _check_figure(table: Config, where: str) -> None:
   if 'figure' not in table:
     return
-  strange = {'file', 'xlabel'} ^ set(table['figure'])
-  if strange:
+  if set(table['figure']) != {'file', 'xlabel'}:
     raise UserError(
         f'{where}: figure: expected file and xlabel, found '
         f'{sorted(table["figure"])}.'
     )
   for row in table['rows']:
-    if not isinstance(row.get('line'), str) or not row.get('x', 0) > 0:
+    line, x = row.get('line'), row.get('x')
+    known = isinstance(line, str) and isinstance(x, (int, float))
+    if not known or not x > 0:
       raise UserError(
           f'{where}: row {row["title"]!r}: a figure needs its line and an x '
-          f'above 0, found {row.get("line")!r} and {row.get("x")!r}.'
+          f'above 0, found {line!r} and {x!r}.'
       )
 
 
@@ -607,7 +609,7 @@ def _printed(table: Config) -> dict[Titles, str]:
 
 
 def _note(over: Mapping[str, Any], averaged: Sequence[str]) -> str:
-  if not over:
+  if all(len(values) == 1 for values in over.values()):
     return 'one run'
   kept = [f'{key} ({len(v)})' for key, v in over.items() if key not in averaged]
   text = f'mean±sample std over {" x ".join(kept) or "nothing"}'
@@ -1193,12 +1195,7 @@ def _plot(config: Config, table: Table, workdir: pathlib.Path) -> None:
   quantities = {
       column: _lines(config, table, column) for column in table.columns
   }
-  if not any(quantities.values()):
-    return
-  try:
-    import matplotlib  # noqa: F401
-  except ImportError:
-    print('No figure drawn: matplotlib is missing (diffax[viz]).')
+  if not any(quantities.values()) or not pose.installed('matplotlib'):
     return
   path = workdir / config['figure']['file']
   title = f'{table.title}: {table.note}'

@@ -1,7 +1,7 @@
 """Notebooks: whole, stripped, of names that exist, and run from top to bottom.
 
-Those of the systems are also the runs of a whole small experiment, from
-training to its table and pictures, that are in every run of the suite.
+Those of the systems are also the suite's runs of a whole small experiment, from
+training to its table and pictures.
 """
 
 import ast

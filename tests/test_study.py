@@ -483,9 +483,11 @@ def _two(**changes):
 def test_the_difference_of_single_runs_is_not_printed(place):
   rows = {'name': 'a'}, {'name': 'b', 'config': f'{place}/card.py:wide'}
   what = plan(
-      place, *rows, tables=(_two(compare=(('narrow', 'wide'),)),))
+      place, *rows, over={'seed': (0,)},
+      tables=(_two(compare=(('narrow', 'wide'),)),))
   assert conduct(place, what) == 0
-  assert 'difference' not in (place / 'out/tables.md').read_text()
+  found = (place / 'out/tables.md').read_text()
+  assert found.startswith('T: one run') and 'difference' not in found
 
 
 def test_a_figure_shows_columns_against_x(place, capfd, monkeypatch):
@@ -520,6 +522,11 @@ def test_a_figure_shows_columns_against_x(place, capfd, monkeypatch):
             {'figure': {'file': 'f.png', 'xlabel': 'x'},
              'rows': ({'title': 'narrow', 'method': 'a', 'x': 0},)},
             "'narrow': a figure needs its line and an x above 0, found None",
+        ),
+        (
+            {'figure': {'file': 'f.png', 'xlabel': 'x'},
+             'rows': ({'title': 'n', 'method': 'a', 'line': 'l', 'x': '1'},)},
+            "an x above 0, found 'l' and '1'",
         ),
     ],
 )

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from diffax.errors import UserError
 from diffax.viz import pose
+from diffax.viz.series import style
 
 _COLOURS = (pose.CLOSEST, pose.DIVERSE[0], pose.TRUTH, *pose.DIVERSE[1:])
 _STYLES = ('-', '--', '-.', ':')
@@ -79,7 +80,7 @@ def lines(
   axes.set_xlabel(xlabel)
   axes.set_ylabel(ylabel)
   axes.set_title(title, fontsize=11)
-  _style(axes)
+  style(axes)
   if len(series) > _INSIDE:
     figure.legend(frameon=False, fontsize=9, loc='outside right upper')
   elif len(series) > 1:
@@ -125,13 +126,7 @@ def panels(
     axes.set_xticks(ticks, [f'{x:,g}' for x in ticks], fontsize=8)
     axes.set_xlabel(xlabel)
     axes.set_title(name, fontsize=10)
-    _style(axes)
+    style(axes)
   grid[0].legend(frameon=False, fontsize=9)
   figure.suptitle(title, fontsize=11)
   figure.savefig(pose.writable(path), dpi=160)
-
-
-def _style(axes: Any) -> None:
-  axes.grid(color='#e6e8eb', linewidth=0.8)
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.set_axisbelow(True)
