@@ -4,9 +4,13 @@ import os
 import pathlib
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-os.environ['XLA_FLAGS'] = (
-    os.environ.get('XLA_FLAGS', '') + ' --xla_backend_optimization_level=0'
-)
+# Tests compile much and compute little, and half of their time is compilation.
+os.environ['XLA_FLAGS'] = ' '.join((
+    os.environ.get('XLA_FLAGS', ''),
+    '--xla_backend_optimization_level=0',
+    '--xla_cpu_use_fusion_emitters=false',
+    '--xla_llvm_disable_expensive_passes=true',
+))
 os.environ.setdefault('MPLBACKEND', 'agg')
 
 import jax  # noqa: E402

@@ -116,6 +116,7 @@ def check_smoke(environment, name, folder):
   return rows, flags
 
 
+@pytest.mark.slow
 def test_lorenz_smoke_runs_and_repeats(environment, tmp_path):
   rows, flags = check_smoke(environment, 'lambda_lorenz', tmp_path)
   again = run(environment, *flags, '--mode=evaluate')

@@ -1,5 +1,7 @@
 """The encoder against its own definition on shorter windows, and loops."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,15 +11,20 @@ from diffax.metrics import ts2vec
 
 SMALL = ts2vec.Encoder(features=6, hidden=4, depth=2)
 X = jax.random.normal(jax.random.key(0), (3, 12, 2))
-PARAMS = SMALL.init(jax.random.key(1), X, jnp.ones((3, 12), bool))['params']
+INIT, APPLY = jax.jit(SMALL.init), jax.jit(SMALL.apply)
 # Compiled once for every overlap; op by op it is slow.
 LOSS = jax.jit(ts2vec.hierarchical_loss)
 SLOPE = jax.jit(jax.grad(ts2vec.hierarchical_loss))
 
 
+@functools.cache
+def params():
+  return INIT(jax.random.key(1), X, jnp.ones((3, 12), bool))['params']
+
+
 def encoded(x, inside=None):
   inside = jnp.ones(x.shape[:2], bool) if inside is None else inside
-  return jnp.asarray(SMALL.apply({'params': PARAMS}, x, inside))
+  return jnp.asarray(APPLY({'params': params()}, x, inside))
 
 
 def naive_loss(z, other):
@@ -96,11 +103,11 @@ def test_training_lowers_the_loss_and_repeats():
   phase = jnp.linspace(0, 6, 12)[:, None]
   windows = jnp.sin(2 * time[None] + phase)[..., None]
   fit = jax.tree_util.Partial(ts2vec.fit, SMALL)
-  (params, losses), (again, _) = (
+  (once, losses), (again, _) = (
       fit(jax.random.key(0), windows, 150, 5, 1e-2) for _ in range(2)
   )
   assert losses[-30:].mean() < 0.9 * losses[:10].mean()
-  jax.tree.map(np.testing.assert_array_equal, params, again)
+  jax.tree.map(np.testing.assert_array_equal, once, again)
 
 
 def test_what_is_returned_is_the_mean_over_iterations():
@@ -108,7 +115,7 @@ def test_what_is_returned_is_the_mean_over_iterations():
   runs = [
       ts2vec.fit(SMALL, jax.random.key(0), X, n, 3, 1e-2)[0] for n in (1, 2)
   ]
-  start = SMALL.init(
+  start = INIT(
       jax.random.split(jax.random.key(0), 3)[0], X[:1],
       jnp.ones((1, 12), bool),
   )['params']
@@ -127,10 +134,10 @@ def test_what_is_returned_is_the_mean_over_iterations():
 
 
 def test_latents_do_not_depend_on_the_batches():
-  latents = ts2vec.encode(SMALL, PARAMS, X, batch_size=2)
+  latents = ts2vec.encode(SMALL, params(), X, batch_size=2)
   np.testing.assert_allclose(latents, encoded(X).max(1), atol=1e-6)
   np.testing.assert_allclose(
-      ts2vec.encode(SMALL, PARAMS, X[::-1], batch_size=3), latents[::-1],
+      ts2vec.encode(SMALL, params(), X[::-1], batch_size=3), latents[::-1],
       atol=1e-6,
   )
 

@@ -1,5 +1,7 @@
 """Classifiers of movement and of sound: what they see, and that they learn."""
 
+import functools
+
 import jax
 import numpy as np
 import optax
@@ -26,11 +28,19 @@ def clips(channels, count=12, seed=0):
   return np.float32(wave), label
 
 
+@functools.cache
+def begun(name):
+  """Return a network's parameters as it begins and its compiled function."""
+  network, _ = CASES[name]
+  x = clips(CASES[name][1])[0]
+  return jax.jit(network.init)(jax.random.key(0), x), jax.jit(network.apply)
+
+
 @pytest.mark.parametrize('name', CASES)
 def test_they_learn_the_pace(name):
   network, channels = CASES[name]
   x, label = clips(channels, 60)
-  params = network.init(jax.random.key(0), x[:1])
+  params, apply = begun(name)
   optimiser = optax.adam(0.02)
 
   @jax.jit
@@ -51,7 +61,7 @@ def test_they_learn_the_pace(name):
     return jax.lax.scan(step, (params, optimiser.init(params)), keys)[0][0]
 
   fresh, truth = clips(channels, 30, seed=1)
-  logits = np.asarray(network.apply(train(params), fresh))
+  logits = np.asarray(apply(train(params), fresh))
   assert logits.shape == (30, 3)
   assert (logits.argmax(1) == truth).mean() > 0.8
 
@@ -60,32 +70,33 @@ def test_they_learn_the_pace(name):
 def test_features_decide_and_tell_clips_apart(name):
   network, channels = CASES[name]
   x = clips(channels)[0]
-  params = network.init(jax.random.key(0), x)
-  features = np.asarray(network.apply(params, x, method='encode'))
+  params, apply = begun(name)
+  encode = jax.jit(functools.partial(network.apply, method='encode'))
+  features = np.asarray(encode(params, x))
   assert features.shape == (12, network.features)
   gaps = features[:, None] - features[None]
   assert (np.abs(gaps).max(-1) + np.eye(12) > 1e-3).all()
   head = params['params']['logits']
   np.testing.assert_allclose(
-      network.apply(params, x),
+      apply(params, x),
       features @ head['kernel'] + head['bias'][None], atol=1e-5,
   )
 
 
 def test_motion_sees_which_joint_moves():
-  network, channels = CASES['motion']
+  channels = CASES['motion'][1]
   x = clips(channels)[0]
-  params = network.init(jax.random.key(0), x)
+  params, apply = begun('motion')
   apart = x.reshape(12, 24, 4, 2)[:, :, ::-1].reshape(x.shape)
-  change = network.apply(params, x) - network.apply(params, apart)
+  change = apply(params, x) - apply(params, apart)
   assert np.abs(change).max() > 1e-3
 
 
 def test_motion_sees_the_order_of_time():
-  network, channels = CASES['motion']
+  channels = CASES['motion'][1]
   x = clips(channels)[0]
-  params = network.init(jax.random.key(0), x)
+  params, apply = begun('motion')
   # Patches as they are, in another order.
   apart = x.reshape(12, 6, 4, channels)[:, ::-1].reshape(x.shape)
-  change = network.apply(params, x) - network.apply(params, apart)
+  change = apply(params, x) - apply(params, apart)
   assert np.abs(change).max() > 1e-4

@@ -56,6 +56,15 @@ def build(modalities=('x', 'y'), **options):
   return System(*(function and jax.jit(function) for function in system))
 
 
+def scrambled(system, batch):
+  """Make parameters that are noise, which needs no compilation."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+      lambda x: jnp.asarray(0.2 * rng.normal(size=x.shape), x.dtype),
+      jax.eval_shape(system.init, jax.random.key(0), batch),
+  )
+
+
 @pytest.fixture(scope='module')
 def made():
   system = build(samples=3)
@@ -145,7 +154,7 @@ def test_gradients_reach_every_parameter(made):
 def test_without_alignment_the_models_are_independent():
   system = build(alignment=None)
   batch = series(4)
-  params, frozen = system.init(jax.random.key(0), batch)
+  params, frozen = scrambled(system, batch)
   assert set(params) == {'x', 'y'}
   grads = jax.jit(jax.grad(
       lambda p: system.loss(p, frozen, batch, jax.random.key(0))[1]['mse_x']
@@ -183,7 +192,7 @@ def test_any_modality_may_be_missing_after_condition_dropout():
   names = ('x', 'y', 'z')
   system = build(names, condition_dropout=0.5)
   batch = series(4, modalities=names)
-  params, frozen = system.init(jax.random.key(0), batch)
+  params, frozen = scrambled(system, batch)
   loss, _ = system.loss(params, frozen, batch, jax.random.key(1))
   assert np.isfinite(loss)
   for given in (('x',), ('y', 'z')):
@@ -198,7 +207,7 @@ def test_all_but_one_must_be_given_without_it():
   names = ('x', 'y', 'z')
   system = build(names)
   batch = series(4, modalities=names)
-  params, frozen = system.init(jax.random.key(0), batch)
+  params, frozen = scrambled(system, batch)
   with pytest.raises(UserError, match='condition_dropout'):
     system.sample(params, frozen, {'x': batch['x']}, jax.random.key(0))
   with pytest.raises(UserError, match='given whole'):

@@ -47,6 +47,20 @@ def _diffusion(**changes):
   return skeleton.diffusion(INFO, **{**SMALL, **changes})
 
 
+@pytest.fixture(scope='module')
+def start(batch):
+  """Return variables of `_diffusion()`, whatever its noise and sampler."""
+  return jax.jit(_diffusion().init)(jax.random.key(0), batch)
+
+
+@pytest.fixture(scope='module')
+def autoencoder(batch):
+  """Return an autoencoder, its variables and its compiled loss."""
+  system = skeleton.autoencoder(INFO, box_size=1.2, width=8, encoder_layers=1)
+  variables = jax.jit(system.init)(jax.random.key(0), batch)
+  return system, variables, jax.jit(system.loss)
+
+
 @pytest.mark.parametrize(
     ('body', 'layers', 'autoencoder', 'denoiser'),
     [
@@ -82,9 +96,8 @@ def test_every_variant_of_every_experiment_builds(module):
       configs.build(SYSTEMS, settings['system'], 'system', info=INFO)
 
 
-def test_autoencoder_learns_to_reconstruct(batch):
-  system = skeleton.autoencoder(INFO, box_size=1.2, width=8, encoder_layers=1)
-  params, frozen = system.init(jax.random.key(0), batch)
+def test_autoencoder_learns_to_reconstruct(batch, autoencoder):
+  system, (params, frozen), loss = autoencoder
   still = {k: jnp.broadcast_to(x[:, :1], x.shape) for k, x in batch.items()}
 
   @jax.jit
@@ -99,18 +112,18 @@ def test_autoencoder_learns_to_reconstruct(batch):
     params, value = step(params)
     values.append(float(value))
   assert values[-1] < 0.8 * values[0]
-  motion = system.sample(params, frozen, still, jax.random.key(0))['motion']
+  draw = jax.jit(system.sample)
+  motion = draw(params, frozen, still, jax.random.key(0))['motion']
   assert motion.shape == (BATCH, 1, FUTURE, 21, 3)
   # The loss is in box units, the reconstruction in metres.
   error = jnp.mean(jnp.sum(jnp.abs(motion[:, 0] - still['future']), -1))
-  value = system.loss(params, frozen, still, jax.random.key(0))[0]
+  value = loss(params, frozen, still, jax.random.key(0))[0]
   np.testing.assert_allclose(error / 1.2, value, rtol=1e-5)
 
 
-def test_horizon_hides_the_frames_after_it(batch):
-  system = skeleton.autoencoder(INFO, box_size=1.2, width=8, encoder_layers=1)
-  params, frozen = system.init(jax.random.key(0), batch)
-  loss = functools.partial(system.loss, params, frozen, key=None)
+def test_horizon_hides_the_frames_after_it(batch, autoencoder):
+  _, (params, frozen), compiled = autoencoder
+  loss = functools.partial(compiled, params, frozen, key=jax.random.key(0))
   horizon = jnp.full([BATCH], 4)
   cut = {**batch, 'future': batch['future'][:, :4]}
   other = {**batch, 'future': batch['future'].at[:, 4:].set(9.0)}
@@ -129,10 +142,10 @@ def test_motion_distance_by_hand():
 
 
 @pytest.mark.parametrize('selection', skeleton.SELECTIONS)
-def test_the_best_of_many_beats_a_single_draw(batch, selection):
+def test_the_best_of_many_beats_a_single_draw(batch, start, selection):
   one = _diffusion(relaxation=1)
   many = _diffusion(relaxation=20, selection=selection)
-  params, frozen = one.init(jax.random.key(0), batch)
+  params, frozen = start
   keys = jax.random.split(jax.random.key(1), 20)
 
   def mean(system):
@@ -147,14 +160,14 @@ def test_the_best_of_many_beats_a_single_draw(batch, selection):
     assert mean(many) != mean(one)
 
 
-def test_scoring_in_chunks_chooses_the_same(batch):
+def test_scoring_in_chunks_chooses_the_same(batch, start):
   keywords = {'relaxation': 4, 'selection': 'latent'}
-  params, frozen = _diffusion().init(jax.random.key(0), batch)
+  params, frozen = start
   key = jax.random.key(3)
   values, grads = zip(*(
-      jax.value_and_grad(
+      jax.jit(jax.value_and_grad(
           lambda p, s=system: s.loss(p, frozen, batch, key)[0]
-      )(params)
+      ))(params)
       for system in (_diffusion(**keywords), _diffusion(chunk=2, **keywords))
   ))
   np.testing.assert_allclose(*values, rtol=1e-5)
@@ -174,9 +187,9 @@ def test_scoring_in_chunks_chooses_the_same(batch):
     ],
     ids=lambda s: s['name'],
 )
-def test_samples_are_futures_in_metres(batch, noise, sampler):
+def test_samples_are_futures_in_metres(batch, start, noise, sampler):
   system = _diffusion(process={'noise': noise}, sampler=sampler)
-  params, frozen = system.init(jax.random.key(0), batch)
+  params, frozen = start
   draw = jax.jit(system.sample)
   past = {'past': batch['past']}
   motion = draw(params, frozen, past, jax.random.key(0))['motion']
@@ -192,10 +205,10 @@ def test_samples_are_futures_in_metres(batch, noise, sampler):
 
 def test_half_precision_is_close_and_keeps_float32_parameters(batch):
   whole, half = _diffusion(), _diffusion(dtype='bfloat16')
-  params, frozen = half.init(jax.random.key(0), batch)
+  params, frozen = jax.jit(half.init)(jax.random.key(0), batch)
   assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.float32.dtype}
   values = [
-      float(system.loss(params, frozen, batch, jax.random.key(0))[0])
+      float(jax.jit(system.loss)(params, frozen, batch, jax.random.key(0))[0])
       for system in (whole, half)
   ]
   assert values[0] != values[1]
