@@ -1,5 +1,6 @@
 """Fixtures and the settings of every test: 8 CPU devices, strict ranks."""
 
+import gc
 import os
 import pathlib
 
@@ -20,6 +21,11 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # Not by a flag: programs that tests start would have them, too, and compile
 # everything for several.
 jax.config.update('jax_num_cpu_devices', 8)
+
+
+def pytest_collection_finish():
+  # What is imported stays; without this each collection looks through it.
+  gc.freeze()
 
 
 def _folder(variable: str) -> pathlib.Path:

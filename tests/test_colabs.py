@@ -174,13 +174,8 @@ def shared(tmp_path_factory):
   }
 
 
-# Compiling the three stages of this one takes minutes.
-_SLOW = pytest.param('momu', marks=pytest.mark.slow)
-
-
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    'name', [_SLOW if name == 'momu' else name for name in NAMES])
+@pytest.mark.parametrize('name', NAMES)
 def test_a_notebook_runs(name, tmp_path, shared):
   pictures, rows = NOTEBOOKS[name]
   # Without MPLBACKEND, which keeps figures from being shown.
