@@ -13,8 +13,6 @@ the nearest window profits from windows that overlap across a random split.
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from sklearn.linear_model import Ridge
-from sklearn.neighbors import NearestNeighbors
 
 from diffax.data.base import Source
 from diffax.errors import UserError
@@ -41,10 +39,13 @@ def ridge(
   Raises:
     UserError: the modalities are not the source's, or overlap.
   """
+  # Here, as it takes half a second of every command's start.
+  from sklearn import linear_model
+
   conditions, targets = _training(source, given, target)
   shape = targets.shape[1:]
   # Solves for N unknowns instead of P where there are fewer windows.
-  model = Ridge(alpha=alpha, solver='cholesky')
+  model = linear_model.Ridge(alpha=alpha, solver='cholesky')
   model.fit(conditions, targets.reshape(len(targets), -1))
 
   def predict(batch: Batch) -> np.ndarray:
@@ -70,8 +71,11 @@ def nearest_neighbour(
   Raises:
     UserError: the modalities are not the source's, or overlap.
   """
+  from sklearn import neighbors
+
   conditions, targets = _training(source, given, target)
-  model = NearestNeighbors(n_neighbors=1, algorithm='brute').fit(conditions)
+  model = neighbors.NearestNeighbors(n_neighbors=1, algorithm='brute')
+  model.fit(conditions)
 
   def predict(batch: Batch) -> np.ndarray:
     rows = model.kneighbors(_flat(batch, given), return_distance=False)
