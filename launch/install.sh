@@ -23,6 +23,9 @@ install() {
     fi
     python=$PWD/.venv/bin/python
   fi
+  # Only what is imported is compiled, and once: where bytecode is not written,
+  # each process would take seconds more to start.
+  unset PYTHONDONTWRITEBYTECODE
   "$python" -m pip install --quiet --disable-pip-version-check --no-compile \
     --constraint launch/constraints.txt --editable ".[$extra]"
   PATH="$(dirname "$python"):$PATH"

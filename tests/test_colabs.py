@@ -182,7 +182,6 @@ def test_a_notebook_runs(name, tmp_path, shared):
   env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'}
   env |= {
       **shared, 'DIFFAX_QUICK': '1', 'TMPDIR': str(tmp_path),
-      'PYTHONDONTWRITEBYTECODE': '1',
   }
   notebook, before = _read(name), sorted(FOLDER.rglob('*'))
   nbclient.NotebookClient(
