@@ -320,7 +320,7 @@ def test_every_setting_in_a_table_exists(page):
 def _launch_texts() -> str:
   return '\n'.join(
       path.read_text() for path in (ROOT / 'launch').rglob('*')
-      if path.is_file()
+      if path.is_file() and path.suffix != '.pyc'
   )
 
 
