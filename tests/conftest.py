@@ -1,11 +1,10 @@
 """Fixtures and the settings of every test: 8 CPU devices, strict ranks."""
 
-import gc
 import os
 import pathlib
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-# Tests compile much and compute little, and half of their time is compilation.
+# Tests compile much and compute little.
 os.environ['XLA_FLAGS'] = ' '.join((
     os.environ.get('XLA_FLAGS', ''),
     '--xla_backend_optimization_level=0',
@@ -21,11 +20,6 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # Not by a flag: programs that tests start would have them, too, and compile
 # everything for several.
 jax.config.update('jax_num_cpu_devices', 8)
-
-
-def pytest_collection_finish():
-  # What is imported stays; without this each collection looks through it.
-  gc.freeze()
 
 
 def _folder(variable: str) -> pathlib.Path:

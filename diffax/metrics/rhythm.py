@@ -138,7 +138,7 @@ def import_librosa() -> Any:
   except ImportError as error:
     raise _missing('librosa') from error
   with _alone(pathlib.Path(librosa.__file__).parent):
-    # Only the names of its parts, unlike its own, import them.
+    # It imports a part when that is first named.
     _ = librosa.onset.onset_detect, librosa.util.peak_pick
   return librosa
 

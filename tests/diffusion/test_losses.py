@@ -141,7 +141,8 @@ def test_energy_sees_motion_only(norm):
   np.testing.assert_allclose(losses.energy(-x, x, norm), 0)
   assert losses.energy(x[:, ::-1], x, norm) > .1
   slope = jax.jit(jax.grad(losses.energy), static_argnums=2)(x, x, norm)
-  np.testing.assert_allclose(slope, 0, atol=1e-6)
+  # Terms that cancel, each rounded.
+  np.testing.assert_allclose(slope, 0, atol=1e-7)
 
 
 def test_energy_norms_reduce_over_what_they_say():

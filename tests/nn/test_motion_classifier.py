@@ -31,8 +31,8 @@ def clips(channels, count=12, seed=0):
 @functools.cache
 def begun(name):
   """Return a network's parameters as it begins and its compiled function."""
-  network, _ = CASES[name]
-  x = clips(CASES[name][1])[0]
+  network, channels = CASES[name]
+  x = clips(channels)[0]
   return jax.jit(network.init)(jax.random.key(0), x), jax.jit(network.apply)
 
 
